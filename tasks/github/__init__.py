@@ -1,0 +1,1 @@
+"""GitHub: which releases exist, which commit they mean, and whether its checks passed."""

@@ -1,0 +1,1 @@
+"""Mattermost: the team channel that is told what a run does."""

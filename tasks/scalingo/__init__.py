@@ -1,0 +1,1 @@
+"""Scalingo: the platform that applications and their databases run on."""
