@@ -1,0 +1,1 @@
+"""A Scalingo-like platform on one machine: git over SSH, builds, containers, router, one-offs."""
