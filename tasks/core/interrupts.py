@@ -27,7 +27,7 @@ class Interrupts:
 
     def stop(self) -> bool:
         """Whether the run has been asked to stop."""
-        return self.event.is_set()
+        return bool(self.event.is_set())
 
     def _raise_flag(self, number: int, _frame: FrameType | None) -> None:
         if not self.event.is_set():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,16 +88,7 @@ def choice_table(headings: Sequence[str], choices: Sequence[Choice], preselected
 
 def table_text(table: Table, width: int = 110) -> str:
     """The table as plain text."""
-    console = Console(width=width, no_color=True, highlight=False, file=_Nowhere())
+    console = Console(width=width, no_color=True, highlight=False, file=io.StringIO())
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").splitlines())
-
-
-class _Nowhere:
-    """A file that keeps nothing: rich wants one beside a capture."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None: ...

@@ -73,4 +73,4 @@ class _EndWithExitCode(BaseStateCallback):
 
 def _report_exit_code_of_steps(state: State) -> None:
     if not any(isinstance(handler, _EndWithExitCode) for handler in state.callback_handlers):
-        state.add_callback_handler(_EndWithExitCode())
+        state.add_callback_handler(_EndWithExitCode())  # type: ignore[no-untyped-call]
