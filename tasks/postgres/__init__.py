@@ -1,0 +1,1 @@
+"""PostgreSQL: archives of pg_dump, and restoring one beside a running application."""

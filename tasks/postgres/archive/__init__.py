@@ -1,0 +1,12 @@
+"""Archives of `pg_dump --format=custom`, read by this project itself: no pg_restore, no server.
+
+Its own reader because pg_restore of one version refuses archives of a newer one, its list is ambiguous for
+names with spaces, and a damaged archive shows only while it loads.
+"""
+
+from tasks.postgres.archive.archive import Archive
+from tasks.postgres.archive.header import Header
+from tasks.postgres.archive.problems import DamagedArchive, UnsupportedArchive
+from tasks.postgres.archive.toc import Entry, Section
+
+__all__ = ["Archive", "DamagedArchive", "Entry", "Header", "Section", "UnsupportedArchive"]

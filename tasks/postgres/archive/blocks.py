@@ -1,0 +1,144 @@
+"""The data blocks of a custom-format archive: rows of one table each, or large objects.
+
+A block is a type byte (1 rows, 3 large objects), the entry's number, and chunks: an integer length and that
+many bytes; length 0 ends it. The chunks of a gzip archive make one zlib stream, which carries an Adler-32
+of what was written. Large objects are one such chunk list each, preceded by its number; 0 ends them.
+(src/bin/pg_dump/pg_backup_custom.c)
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Final
+
+from tasks.postgres.archive.header import Compression
+from tasks.postgres.archive.source import Source
+
+ROWS: Final = 1
+LARGE_OBJECTS: Final = 3
+END_OF_ROWS: Final = b"\\.\n\n\n"
+
+_BATCH: Final = 128 << 10
+_LARGEST_PIECE: Final = 2 << 20
+_LONGEST_CHUNK: Final = (1 << 30) + (64 << 20)
+_FOUR_BYTE_NUMBER: Final = struct.Struct("<BI")
+
+
+def block_start(source: Source) -> tuple[int, int]:
+    """The type and the entry's number at a block's beginning."""
+    at = source.position
+    kind = source.byte()
+    if kind not in (ROWS, LARGE_OBJECTS):
+        raise source.damage(f"no data block begins here (type {kind})", at=at)
+    return kind, source.integer()
+
+
+def contents(source: Source, compression: Compression) -> Iterator[bytes]:
+    """The block's bytes as they were written, in pieces of at most a few MiB; read to the block's end.
+
+    Errors: DamagedArchive for a chunk that is cut, a stream that does not inflate or has a wrong checksum.
+    """
+    if compression == "none":
+        yield from _chunks(source)
+    else:
+        yield from _inflated(source)
+
+
+def _chunks(source: Source) -> Iterator[bytes]:
+    """The chunks' bytes, joined to batches: pg_dump writes 4 KiB a chunk, or one row."""
+    width = 1 + source.int_bytes
+    parts: list[bytes] = []
+    waiting = 0
+    while True:
+        if len(source.buffer) - source.cursor < width:
+            source.refill(width)
+        if width == _FOUR_BYTE_NUMBER.size:
+            sign, length = _FOUR_BYTE_NUMBER.unpack_from(source.buffer, source.cursor)
+        else:
+            sign = source.buffer[source.cursor]
+            length = int.from_bytes(source.buffer[source.cursor + 1 : source.cursor + width], "little")
+        if sign or length > _LONGEST_CHUNK:
+            raise source.damage(f"a chunk has the length {'-' if sign else ''}{length}")
+        source.cursor += width
+        if not length:
+            break
+        start = source.cursor
+        end = start + length
+        if end <= len(source.buffer):
+            parts.append(source.buffer[start:end])
+            source.cursor = end
+        else:
+            parts.append(source.take(length))
+        waiting += length
+        if waiting >= _BATCH:
+            yield b"".join(parts)
+            parts.clear()
+            waiting = 0
+    if parts:
+        yield b"".join(parts)
+
+
+def _inflated(source: Source) -> Iterator[bytes]:
+    inflater = zlib.decompressobj()
+    empty = True
+    for batch in _chunks(source):
+        empty = False
+        rest = batch
+        while rest:
+            if inflater.eof:
+                raise source.damage("bytes follow the end of the compressed rows")
+            try:
+                piece = inflater.decompress(rest, _LARGEST_PIECE)
+            except zlib.error as error:
+                raise source.damage(_inflate_sentence(error)) from None
+            rest = inflater.unconsumed_tail or inflater.unused_data
+            if piece:
+                yield piece
+    while not inflater.eof:
+        try:
+            piece = inflater.decompress(b"", _LARGEST_PIECE)
+        except zlib.error as error:
+            raise source.damage(_inflate_sentence(error)) from None
+        if piece:
+            yield piece
+        elif not inflater.eof:
+            if empty:
+                return
+            raise source.damage("the compressed rows end too early")
+
+
+def _inflate_sentence(error: zlib.error) -> str:
+    text = str(error)
+    if "incorrect data check" in text:
+        return "the rows do not match their checksum"
+    return "the compressed rows can't be decompressed"
+
+
+def rows(source: Source, compression: Compression) -> Iterator[bytes]:
+    r"""The COPY text of a block without the `\.` that ends it.
+
+    Errors: DamagedArchive, also where that end is missing.
+    """
+    held = b""
+    for piece in contents(source, compression):
+        if held:
+            piece = held + piece
+        if len(piece) > len(END_OF_ROWS):
+            yield piece[: -len(END_OF_ROWS)]
+            piece = piece[-len(END_OF_ROWS) :]
+        held = piece
+    if held != END_OF_ROWS:
+        raise source.damage("the rows lack their end mark")
+
+
+def skip(source: Source, kind: int) -> None:
+    """Pass over the rest of a block whose type and number were read."""
+    if kind == ROWS:
+        for _ in _chunks(source):
+            pass
+        return
+    while source.integer():
+        for _ in _chunks(source):
+            pass
