@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import fcntl
 import io
 import os
 import selectors
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -27,11 +27,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, cast
 
 from tasks.core.errors import NotConfigured, OpsError, Unreachable
 
 Stream = Literal["stdout", "stderr"]
+STREAMS: Final[tuple[Stream, ...]] = ("stdout", "stderr")
 OnLine = Callable[[Stream, str], None]
 Environment = Mapping[str, str | None]
 
@@ -43,7 +44,7 @@ _CHUNK: Final = 65536
 # Its own file descriptors 1 and 2 stay open on purpose: their end then means that nothing of it is left.
 _GUARD: Final = """
 import os, signal, sys, time
-line, grace, path, argv = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], sys.argv[4:]
+line, grace, folder, path, argv = 3, float(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]
 os.set_inheritable(line, False)
 watched = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 signal.pthread_sigmask(signal.SIG_BLOCK, watched)
@@ -54,9 +55,10 @@ if program == 0:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
+        os.chdir(folder)
         os.execv(path, argv)
     except OSError as error:
-        os.write(2, f"{path}: {error.strerror}\\n".encode())
+        os.write(2, f"{error.filename}: {error.strerror}\\n".encode())
     os._exit(126)
 
 def group(number):
@@ -135,16 +137,39 @@ def program_path(name: str, env: Mapping[str, str] | None = None) -> str:
     return str(Path(found).absolute())
 
 
-def _popen_of_this_thread() -> type[subprocess.Popen[bytes]]:
-    """gevent's Popen knows children of the main thread's loop only; its worker threads need Python's own."""
-    if "gevent" not in sys.modules:
-        return subprocess.Popen
-    from gevent import get_hub, monkey
+def _spawn_guard(
+    arguments: Sequence[str], env: Mapping[str, str], line: int, stdin: int | None, stdout: int, stderr: int
+) -> int:
+    """Start the guard in a session of its own with these descriptors, its line to us being number 3."""
+    # Sources above every target, so that no duplication overwrites the source of the next one.
+    sources = [fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, 10) for source in (stdout, stderr, line)]
+    actions: list[tuple[int, *tuple[int | str, ...]]] = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+        if stdin is None
+        else (os.POSIX_SPAWN_DUP2, stdin, 0)
+    ]
+    actions += [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(sources, 1)]
+    argv = [sys.executable, "-I", "-S", "-c", _GUARD, *arguments]
+    try:
+        return _unpatched("posix_spawn")(sys.executable, argv, env, file_actions=actions, setsid=True)
+    finally:
+        for source in sources:
+            os.close(source)
 
-    if not monkey.is_module_patched("subprocess") or get_hub().loop.default:
-        return subprocess.Popen
-    original: type[subprocess.Popen[bytes]] = monkey.get_original("subprocess", "Popen")
-    return original
+
+def _reap(pid: int) -> None:
+    """Take the ended guard off the process table; gevent's loop, which takes any child, may have."""
+    with contextlib.suppress(ChildProcessError):
+        _unpatched("waitpid")(pid, 0)
+
+
+def _unpatched(name: str) -> Callable[..., int]:
+    """A function of `os` as Python has it: gevent's own watch children from the main thread only."""
+    if "gevent" not in sys.modules:
+        return cast(Callable[..., int], getattr(os, name))
+    from gevent import monkey
+
+    return cast(Callable[..., int], monkey.get_original("os", name))
 
 
 class _Splitter:
@@ -173,7 +198,7 @@ class Child:
     def __init__(
         self,
         name: str,
-        process: subprocess.Popen[bytes],
+        pid: int,
         line: socket.socket,
         streams: Mapping[Stream, int],
         stdin: int | None,
@@ -181,12 +206,13 @@ class Child:
         on_line: OnLine | None,
     ) -> None:
         self.name = name
-        self._process = process
+        self.pid = pid
+        """The guard's process id: it lives exactly as long as the program's group."""
         self._line = line
         self._on_line = on_line
         self._stdin = stdin
         self._data = memoryview(data)
-        self._splitters: dict[Stream, _Splitter] = {stream: _Splitter() for stream in streams}
+        self._splitters: dict[Stream, _Splitter] = {stream: _Splitter() for stream in STREAMS}
         self._lock = threading.Lock()
         self._finished = False
         self._code = -signal.SIGKILL  # what a guard that could not say otherwise has met
@@ -226,43 +252,31 @@ class Child:
         path = program_path(argv[0], whole)
         ours, guards = socket.socketpair()
         os.set_blocking(guards.fileno(), True)  # gevent's are not
-        pipes = {"stdout": os.pipe(), "stderr": os.pipe()}
-        if input is not None:
-            pipes["stdin"] = os.pipe()
-        guard = [sys.executable, "-I", "-S", "-c", _GUARD, str(guards.fileno()), str(grace), path, *argv]
+        reading, writing = {}, {}
+        for stream in STREAMS:
+            reading[stream], writing[stream] = os.pipe()
+        stdin, feed = os.pipe() if input is not None else (None, None)
         try:
-            process = _popen_of_this_thread()(
-                guard,
-                stdin=subprocess.DEVNULL if input is None else pipes["stdin"][0],
-                stdout=pipes["stdout"][1],
-                stderr=pipes["stderr"][1],
-                env=whole,
-                cwd=cwd,
-                pass_fds=(guards.fileno(),),
-                start_new_session=True,
+            pid = _spawn_guard(
+                [str(grace), str(Path(cwd or ".").absolute()), path, *argv],
+                whole,
+                guards.fileno(),
+                stdin,
+                writing["stdout"],
+                writing["stderr"],
             )
         except OSError as error:
             ours.close()
-            for ends in pipes.values():
-                for end in ends:
-                    os.close(end)
+            for descriptor in (*reading.values(), feed):
+                if descriptor is not None:
+                    os.close(descriptor)
             raise OpsError(f"Starting {name}", error.strerror or str(error)) from None
-        else:
-            os.close(pipes["stdout"][1])
-            os.close(pipes["stderr"][1])
-            if input is not None:
-                os.close(pipes["stdin"][0])
         finally:
             guards.close()
-        return cls(
-            name,
-            process,
-            ours,
-            {"stdout": pipes["stdout"][0], "stderr": pipes["stderr"][0]},
-            pipes["stdin"][1] if input is not None else None,
-            input or b"",
-            on_line,
-        )
+            for descriptor in (*writing.values(), stdin):
+                if descriptor is not None:
+                    os.close(descriptor)
+        return cls(name, pid, ours, reading, feed, input or b"", on_line)
 
     def __enter__(self) -> Self:
         return self
@@ -275,12 +289,10 @@ class Child:
     @property
     def running(self) -> bool:
         """Whether anything of it is still at work."""
-        return self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """The guard's process id: it lives exactly as long as the program's group."""
-        return self._process.pid
+        with selectors.DefaultSelector() as selector, contextlib.suppress(ValueError):
+            selector.register(self._line.fileno(), selectors.EVENT_READ)
+            return not selector.select(0)
+        return False
 
     def lines(self) -> Iterator[tuple[Stream, str]]:
         """Each line with its stream, live and in the order read, until the program has ended."""
@@ -395,7 +407,7 @@ class Child:
         self._close_stdin()
         self._selector.close()
         self._line.close()
-        self._process.wait()
+        _reap(self.pid)
         self._finished = True
 
 
