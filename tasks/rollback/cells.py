@@ -1,4 +1,4 @@
-"""Code is old, deploying or new; data is old, staged or swapped. For each of the nine there is one next action.
+"""Code is old, deploying or new; data is old, staged or swapped: nine cells, one next action for each.
 
 A run reads where code and data are, looks its action up here, does it, and reads again. So a run that
 follows a dead one needs no path of its own.

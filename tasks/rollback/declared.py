@@ -1,0 +1,78 @@
+"""What an inventory and its group data declare for a rollback, checked and typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tasks.core import paths
+from tasks.core.errors import NotConfigured
+from tasks.website.checks import Website
+
+
+class Declared(BaseModel):
+    """One application in one environment. Each field is a name in the inventory's or a group's data."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    environment: Annotated[str, Field(description="The inventory's word for itself, as people type it.")]
+    protected: Annotated[bool, Field(description="Whether its name is typed before anything changes.")] = False
+    sandbox: Annotated[bool, Field(description="Loopback endpoints only; else none of them.")] = False
+    rehearse_in: Annotated[
+        str | None, Field(description="The environment where the same rollback must have succeeded before.")
+    ] = None
+    rehearsal_hours: Annotated[int, Field(gt=0, description="How old a rehearsal may be, in hours.")] = 24
+    journal: Annotated[Path | None, Field(description="The journal's folder; shared by the environments.")] = None
+    repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="OWNER/NAME on GitHub.")]
+    branch: Annotated[str, Field(description="The branch that the platform deploys.")] = "master"
+    ssh_fingerprints: Annotated[
+        tuple[str, ...], Field(description="SHA256 fingerprints of the platform's SSH host keys.")
+    ] = ()
+    ssh_identity: Annotated[
+        Path | None, Field(description="The SSH key to use; else the agent's and the usual ones.")
+    ] = None
+    database_variable: Annotated[
+        str, Field(description="The app's variable that holds the database's URL.")
+    ] = "SCALINGO_POSTGRESQL_URL"
+    database_schema: Annotated[str, Field(description="The schema that is restored.")] = "public"
+    empty_tables: Annotated[
+        tuple[str, ...], Field(description="Tables that come back empty (sessions, cache).")
+    ] = ()
+    room_bytes: Annotated[
+        int | None, Field(gt=0, description="The size that the database may reach on its plan, in bytes.")
+    ] = None
+    workers: Annotated[int, Field(ge=1, le=8, description="Sessions that load side by side, at most.")] = 4
+    data_administrator: Annotated[
+        str | None, Field(description="Who signs off on lost data; any name is taken where none is declared.")
+    ] = None
+    pg_restore: Annotated[
+        Path | None, Field(description="The folder of pg_restore for strategy=drop; else it is looked for.")
+    ] = None
+    website: Annotated[Website, Field(description="The pages to look at, and what they must show.")]
+
+    @property
+    def journal_folder(self) -> Path:
+        """The journal's folder: the declared one, else in the user's state folder."""
+        return (self.journal or paths.state("journal")).expanduser()
+
+
+def declared(data: Mapping[str, Any], host: str) -> Declared:
+    """The declaration out of a host's data.
+
+    Raises `NotConfigured` with one line for each value that is missing or wrong.
+    """
+    known = {name: data[name] for name in Declared.model_fields if data.get(name) is not None}
+    try:
+        return Declared.model_validate(known)
+    except ValidationError as error:
+        faults = "\n".join(
+            f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
+        )
+        raise NotConfigured(
+            f"Reading what is declared for {host}",
+            f"\n{faults}",
+            next_step="put it right in the inventory or in group_data/ (docs/reference/declarations.md)",
+        ) from error
