@@ -1,0 +1,1 @@
+"""The demonstration application: releases as overlays of files, and the repository made of them."""

@@ -1,0 +1,14 @@
+from django.core.cache import cache
+
+from places.models import CountryTotal, Place
+
+KEPT = 30  # seconds
+
+
+def figures(request):
+    """How much there is on the map, for the foot of every page."""
+    return {"figures": cache.get_or_set("figures", count, KEPT)}
+
+
+def count() -> dict:
+    return {"places": Place.objects.count(), "countries": CountryTotal.objects.count()}
