@@ -1,0 +1,285 @@
+"""What to do to build an archive's objects in a schema of their own: a pure function of its table of contents.
+
+The order is that of the archive within each part. Parts that can go side by side are grouped by table, because
+statements on one table in two transactions deadlock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tasks.postgres.archive import Entry
+from tasks.postgres.lexer import tokens
+from tasks.postgres.rename import rename
+
+# Kinds of entries that are built beside. Anything else is refused by name (assess.py), or belongs to the
+# whole database and is left as it is.
+BUILT: Final = frozenset(
+    {
+        "TABLE", "TABLE DATA", "VIEW", "MATERIALIZED VIEW", "MATERIALIZED VIEW DATA", "SEQUENCE",
+        "SEQUENCE OWNED BY", "SEQUENCE SET", "DEFAULT", "TYPE", "DOMAIN", "FUNCTION", "PROCEDURE",
+        "CONSTRAINT", "CHECK CONSTRAINT", "FK CONSTRAINT", "INDEX", "TRIGGER", "RULE", "POLICY",
+        "ROW SECURITY", "STATISTICS", "COMMENT",
+    }
+)  # fmt: skip
+# Never executed: settings of ours, rights that come from the live objects, things of the whole database.
+LEFT_OUT: Final = frozenset(
+    {
+        "ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES", "SCHEMA", "EXTENSION",
+        "ACL", "DEFAULT ACL", "STATISTICS DATA",
+    }
+)  # fmt: skip
+_OF_A_TABLE: Final = frozenset({"CONSTRAINT", "CHECK CONSTRAINT", "INDEX", "STATISTICS"})
+_RELATIONS: Final = frozenset({"TABLE", "MATERIALIZED VIEW"})
+
+BIG_ROWS: Final = 20_000
+BIG_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class TableLoad:
+    """One table's part of the load.
+
+    + entry: its TABLE DATA entry; None where there is nothing to copy
+    + name: the table
+    + copy: `COPY "new_X".t (...) FROM stdin`
+    + rows: as counted in the archive; the load must give the same
+    + weight: roughly its bytes, to start the longest first
+    + indexes: statements that may go side by side on this table
+    + constraints: statements that lock it, in one transaction after those
+    """
+
+    entry: Entry | None
+    name: str
+    copy: str
+    rows: int
+    weight: int
+    indexes: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+
+    @property
+    def big(self) -> bool:
+        """Worth a job of its own."""
+        return self.rows >= BIG_ROWS or self.weight >= BIG_BYTES
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key; on a big table it is added unchecked, then checked beside others."""
+
+    table: str
+    add: str
+    validate: str
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """Everything that staging executes, in order, already renamed.
+
+    + expected: objects by kind that must be there afterwards
+    + not_loaded: tables whose rows were declared to be left out
+    + ignored: entries that are not executed, as a person is told of them
+    """
+
+    schema: str
+    pre_data: tuple[str, ...]
+    tables: tuple[TableLoad, ...]
+    foreign_keys: tuple[ForeignKey, ...]
+    sequence_values: tuple[str, ...]
+    last: tuple[str, ...]
+    refreshes: tuple[str, ...]
+    after_refresh: tuple[str, ...]
+    expected: Mapping[str, int]
+    not_loaded: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many rows are loaded."""
+        return sum(table.rows for table in self.tables)
+
+
+def own_names(entries: Iterable[Entry], schema: str) -> frozenset[str]:
+    """The names that the archive itself brings into the schema."""
+    names = set()
+    for entry in entries:
+        if entry.schema != schema or entry.kind in ("COMMENT", "ACL", "TABLE DATA", "SEQUENCE SET"):
+            continue
+        if entry.kind in ("FUNCTION", "PROCEDURE", "AGGREGATE"):
+            names.add(entry.name.rpartition("(")[0])
+        else:
+            names.add(entry.name)
+    return frozenset(names)
+
+
+def constraint_name(entry: Entry, tables: Mapping[int, Entry]) -> str:
+    """A constraint's own name: its tag is `TABLE CONSTRAINT`, and either may hold blanks."""
+    for dependency in entry.dependencies:
+        table = tables.get(dependency)
+        if table is not None and entry.name.startswith(table.name + " "):
+            return entry.name[len(table.name) + 1 :]
+    return entry.name.rpartition(" ")[2]
+
+
+def plan_stage(
+    entries: Sequence[Entry],
+    rows: Mapping[int, int],
+    *,
+    source: str,
+    schema: str,
+    empty: frozenset[str] = frozenset(),
+) -> StagePlan:
+    """Plan the build of `source`'s objects in `schema`.
+
+    + entries: the archive's
+    + rows: rows by the dump_id of their TABLE DATA entry, as counted when the archive was read
+    + empty: tables declared to come back empty
+    """
+    mine = [entry for entry in entries if entry.schema == source and entry.kind in BUILT]
+    relations = {entry.dump_id: entry for entry in mine if entry.kind in _RELATIONS}
+    names = own_names(entries, source) | {
+        constraint_name(entry, relations) for entry in mine if entry.kind == "CONSTRAINT"
+    }
+
+    def renamed(text: str) -> str:
+        return rename(text, names=names, source=source, target=schema)
+
+    of_table: dict[str, list[Entry]] = {}
+    of_view: list[Entry] = []
+    last: list[Entry] = []
+    comments: list[Entry] = []
+    parts: dict[str, list[Entry]] = {"pre": [], "fk": [], "set": [], "refresh": []}
+    data: dict[str, Entry] = {}
+    for entry in mine:
+        relation = next((relations[d] for d in entry.dependencies if d in relations), None)
+        if entry.kind == "TABLE DATA":
+            data[entry.name] = entry
+        elif entry.kind == "SEQUENCE SET":
+            parts["set"].append(entry)
+        elif entry.kind == "FK CONSTRAINT":
+            parts["fk"].append(entry)
+        elif entry.kind == "MATERIALIZED VIEW DATA":
+            parts["refresh"].append(entry)
+        elif entry.kind == "COMMENT":
+            comments.append(entry)
+        elif entry.kind in _OF_A_TABLE and relation is not None:
+            if relation.kind == "TABLE":
+                of_table.setdefault(relation.name, []).append(entry)
+            else:
+                of_view.append(entry)
+        elif entry.section == "pre-data":
+            parts["pre"].append(entry)
+        else:
+            last.append(entry)
+    weights = block_sizes(entries)
+    tables = []
+    for entry in mine:
+        if entry.kind == "TABLE":
+            rest = of_table.get(entry.name, [])
+            tables.append(_table(entry, data.get(entry.name), rest, rows, weights, renamed, empty))
+    by_name = {table.name: table for table in tables}
+    return StagePlan(
+        schema=schema,
+        pre_data=tuple(renamed(entry.definition) for entry in parts["pre"]),
+        tables=tuple(tables),
+        foreign_keys=tuple(_foreign_key(entry, relations, by_name, renamed) for entry in parts["fk"]),
+        sequence_values=tuple(renamed(entry.definition) for entry in parts["set"]),
+        last=tuple(renamed(entry.definition) for entry in [*last, *comments] if entry.kind != "COMMENT"),
+        refreshes=tuple(renamed(entry.definition) for entry in parts["refresh"]),
+        after_refresh=tuple(renamed(entry.definition) for entry in [*of_view, *comments]),
+        expected=expected_counts(mine),
+        not_loaded=tuple(sorted(name for name in data if name in empty)),
+        ignored=tuple(ignored(entries, source)),
+    )
+
+
+def _table(
+    table: Entry,
+    data: Entry | None,
+    rest: Sequence[Entry],
+    rows: Mapping[int, int],
+    weights: Mapping[int, int],
+    renamed: Callable[[str], str],
+    empty: frozenset[str],
+) -> TableLoad:
+    indexes, constraints = [], []
+    for entry in rest:
+        parallel = entry.kind == "INDEX" and "ALTER " not in entry.definition
+        (indexes if parallel else constraints).append(renamed(entry.definition))
+    count = rows.get(data.dump_id, 0) if data is not None and table.name not in empty else 0
+    copied = data if count else None
+    return TableLoad(
+        entry=copied,
+        name=table.name,
+        copy=renamed(copied.copy_statement or "").strip().removesuffix(";") if copied else "",
+        rows=count,
+        weight=weights.get(copied.dump_id, count * 100) if copied else 0,
+        indexes=tuple(indexes),
+        constraints=tuple(constraints),
+    )
+
+
+def _foreign_key(
+    entry: Entry,
+    relations: Mapping[int, Entry],
+    tables: Mapping[str, TableLoad],
+    renamed: Callable[[str], str],
+) -> ForeignKey:
+    """The table that has the key is the one whose name begins the entry's tag."""
+    owners = [
+        relations[d].name
+        for d in entry.dependencies
+        if d in relations and entry.name.startswith(relations[d].name + " ")
+    ]
+    table = max(owners, key=len, default=entry.name.partition(" ")[0])
+    text = renamed(entry.definition).strip().removesuffix(";").rstrip()
+    load = tables.get(table)
+    meaningful = [token for token in tokens(text) if token.means_something]
+    words = [token.name for token in meaningful]
+    unchecked = words[-2:] in (["not", "valid"], ["not", "enforced"])
+    if load is None or not load.big or unchecked:
+        return ForeignKey(table, text, "")
+    at = next(
+        n for n, pair in enumerate(zip(words, words[1:], strict=False)) if pair == ("add", "constraint")
+    )
+    name = text[meaningful[at + 2].start : meaningful[at + 2].end]
+    validate = f"{text[: meaningful[at].start]}VALIDATE CONSTRAINT {name}"
+    return ForeignKey(table, f"{text} NOT VALID", validate)
+
+
+def block_sizes(entries: Iterable[Entry]) -> dict[int, int]:
+    """Compressed bytes by dump_id, as far as the archive knows where its blocks begin."""
+    known = sorted((entry.offset, entry.dump_id) for entry in entries if entry.offset is not None)
+    return {
+        dump_id: after - offset
+        for (offset, dump_id), (after, _) in zip(known, known[1:], strict=False)
+        if offset is not None and after is not None
+    }
+
+
+def expected_counts(mine: Iterable[Entry]) -> dict[str, int]:
+    """Objects by kind that the schema must hold in the end, as far as the table of contents tells."""
+    counted = Counter(entry.kind for entry in mine)
+    counted["DOMAIN"] += 0
+    kinds = (
+        "TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "TYPE", "DOMAIN", "FUNCTION", "PROCEDURE",
+        "CONSTRAINT", "FK CONSTRAINT", "INDEX", "TRIGGER", "POLICY", "STATISTICS",
+    )  # fmt: skip
+    return {kind: counted[kind] for kind in kinds}
+
+
+def ignored(entries: Iterable[Entry], source: str) -> list[str]:
+    """What the archive holds and staging leaves as it is, in words."""
+    tables = {entry.name for entry in entries if entry.kind == "TABLE" and entry.schema == source}
+    found = []
+    for entry in entries:
+        if entry.kind in LEFT_OUT or (entry.kind == "COMMENT" and entry.schema is None):
+            continue
+        if entry.schema != source:
+            found.append(f"{entry.title} (in no schema of the application)")
+        elif entry.kind == "TABLE DATA" and entry.name not in tables:
+            found.append(f"rows of {entry.schema}.{entry.name} (a table of an extension)")
+    return found
