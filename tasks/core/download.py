@@ -117,7 +117,7 @@ class _Download:
         """Attempt by attempt to the whole file."""
         self._recall()
         url = self._address()
-        failures = 0
+        failures, renewed_at = 0, -1
         while self.total is None or self.have < self.total:
             before = self.have
             try:
@@ -126,8 +126,8 @@ class _Download:
                     return
                 reason = "the connection was cut"
             except UnexpectedStatus as error:
-                if error.status in _EXPIRED and callable(self.url) and failures == 0:
-                    url = self._address()
+                if error.status in _EXPIRED and callable(self.url) and renewed_at < self.have:
+                    url, renewed_at = self._address(), self.have
                 elif error.status not in _PASSING:
                     raise
                 reason = f"it answered {error.status}"

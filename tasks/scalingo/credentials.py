@@ -18,7 +18,7 @@ from tasks.core.errors import NotConfigured
 from tasks.core.secrets import Secret
 
 AUTH_URL: Final = "https://auth.scalingo.com"
-GET_A_TOKEN: Final = (
+WHERE_IT_COMES_FROM: Final = (
     "run `scalingo login`, or put a token into SCALINGO_API_TOKEN "
     "(dashboard.scalingo.com > Account settings > API tokens > Create new token)"
 )
@@ -70,7 +70,7 @@ def find(region: str | None = None, environ: Mapping[str, str] = os.environ) -> 
         raise NotConfigured(
             "Scalingo's API token",
             f"neither SCALINGO_API_TOKEN nor {path} has one for {host}",
-            next_step=GET_A_TOKEN,
+            next_step=WHERE_IT_COMES_FROM,
         )
     return Credentials(Secret("Scalingo's API token", token), str(path), endpoints)
 
@@ -109,11 +109,13 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise NotConfigured(
-            f"Reading {path}", (error.strerror or "it can't be read").lower(), next_step=GET_A_TOKEN
+            f"Reading {path}", (error.strerror or "it can't be read").lower(), next_step=WHERE_IT_COMES_FROM
         ) from None
     except ValueError:
         raise NotConfigured(
-            f"Reading {path}", "it is not the JSON that the scalingo client writes", next_step=GET_A_TOKEN
+            f"Reading {path}",
+            "it is not the JSON that the scalingo client writes",
+            next_step=WHERE_IT_COMES_FROM,
         ) from None
     return content if isinstance(content, dict) else {}
 
