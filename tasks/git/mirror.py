@@ -206,6 +206,12 @@ class Mirror:
             for sha, author, date, subject in zip(*(fields[start::4] for start in range(4)), strict=False)
         ]
 
+    def commit(self, sha: str) -> Commit:
+        """One commit by its whole id; raises OpsError when it is not in the repository."""
+        found = self._commit(sha)
+        summary = found.summary if isinstance(found.summary, str) else found.summary.decode("utf-8", "replace")
+        return Commit(found.hexsha, found.author.name or "", found.authored_datetime, summary)
+
     def has(self, sha: str) -> bool:
         """Whether a whole commit id is known here."""
         try:
