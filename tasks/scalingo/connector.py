@@ -1,34 +1,206 @@
-"""`@scalingo/APP`: an application on Scalingo as a pyinfra host."""
+"""`@scalingo/APP`: an application on Scalingo as a pyinfra host.
+
+Connecting sends nothing. A fact is a read of the API, any other command a one-off container, and files have
+no place to go: an application's containers keep none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
 
-from pyinfra.connectors.base import BaseConnector
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import InventoryError
+from pyinfra.connectors.base import BaseConnector, ConnectorData, DataMeta
 from pyinfra.connectors.util import CommandOutput, OutputLine
+
+from tasks.core.errors import NotConfigured, OpsError
+from tasks.core.screen import HostScreen
+from tasks.core.secrets import redact
+from tasks.scalingo.client import Scalingo
+from tasks.scalingo.oneoff import LONGEST, OneOff
+from tasks.scalingo.request import ADDON, APP, ApiRequest
+
+_UNSUPPORTED: Final = {
+    "_sudo": "a one-off runs as the application's own user",
+    "_su_user": "a one-off runs as the application's own user",
+    "_doas": "a one-off runs as the application's own user",
+    "_dzdo": "a one-off runs as the application's own user",
+    "_stdin": "a one-off reads nothing from here: give it a variable with _env",
+}
+
+
+@dataclass(frozen=True)
+class OneOffRecord:
+    """One command that was run in a one-off container, with secrets masked."""
+
+    app: str
+    command: str
+    result: OneOff
+
+
+one_off_listeners: list[Callable[[OneOffRecord], None]] = []
+"""Called after each one-off that ended by itself, so that a journal can note it."""
+
+
+class ScalingoConnectorData(ConnectorData):
+    """Host data that the connector reads."""
+
+    scalingo_app: str
+    scalingo_region: str
+    sandbox: bool
 
 
 class ScalingoConnector(BaseConnector):
-    """An application on Scalingo; connecting sends nothing."""
+    """An application on Scalingo.
+
+    Examples:
+
+        pyinfra @scalingo/my-app fact tasks.scalingo.facts.Deployments
+        pyinfra @scalingo/my-app exec -- python manage.py showmigrations
+    """
 
     handles_execution = True
+    data_cls = ScalingoConnectorData
+    data_meta = {  # noqa: RUF012 - as the base class declares it
+        "scalingo_app": DataMeta("The application's name, from the host's own"),
+        "scalingo_region": DataMeta(
+            "The region's name; else SCALINGO_REGION, else the client's configuration"
+        ),
+        "sandbox": DataMeta("Whether every address must be on this machine; else none may be", default=False),
+    }
+
+    _client: Scalingo | None = None
 
     @staticmethod
     def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
         """One host for one application name."""
+        if not name:
+            raise InventoryError("@scalingo needs the application's name: @scalingo/NAME")
         yield f"@scalingo/{name}", {"scalingo_app": name}, ["@scalingo"]
 
+    @property
+    def app(self) -> str:
+        """The application's name."""
+        return str(self.data["scalingo_app"])
+
+    @property
+    def client(self) -> Scalingo:
+        """The client of this host's account and region, for operations; sends nothing by itself."""
+        if self._client is None:
+            self._client = Scalingo(region=self.data["scalingo_region"], sandbox=bool(self.data["sandbox"]))
+        return self._client
+
+    def disconnect(self) -> None:
+        """Close the connections that are kept open."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
     def run_shell_command(
-        self, command: Any, print_output: bool = False, print_input: bool = False, **arguments: Any
+        self,
+        command: StringCommand | str,
+        print_output: bool = False,
+        print_input: bool = False,
+        **arguments: Any,
     ) -> tuple[bool, CommandOutput]:
-        """Not reachable yet."""
-        return False, CommandOutput([OutputLine("stderr", "Scalingo is not reachable from here yet")])
+        """Read the API for an `ApiRequest`, run anything else in a one-off container.
 
-    def put_file(self, *arguments: Any, **named: Any) -> bool:
-        """An application's containers keep no files."""
-        return False
+        An error is given back as the lines of its sentences on standard error; nothing is raised.
+        """
+        screen = HostScreen(self.host)
+        if print_input:
+            screen.line(f">>> {command}")
+        try:
+            if isinstance(command, ApiRequest):
+                return True, CommandOutput([OutputLine("stdout", self._read(command))])
+            code, lines = self._run(command, print_output, screen, arguments)
+        except OpsError as error:
+            text = redact(str(error))
+            if print_output:
+                screen.bad(text)
+            return False, CommandOutput([OutputLine("stderr", line) for line in text.splitlines()])
+        accepted = arguments.get("_success_exit_codes") or (0,)
+        return code in accepted, CommandOutput([OutputLine("stdout", line) for line in lines])
 
-    def get_file(self, *arguments: Any, **named: Any) -> bool:
-        """An application's containers keep no files."""
+    def put_file(
+        self,
+        filename_or_io: Any,
+        remote_filename: str,
+        remote_temp_filename: str | None = None,
+        print_output: bool = False,
+        print_input: bool = False,
+        **arguments: Any,
+    ) -> bool:
+        """Always fails, and says what to use instead."""
+        return self._no_files(
+            f"Writing {remote_filename} to {self.app}",
+            "commit the file to the application's repository and deploy it, or set a variable",
+        )
+
+    def get_file(
+        self,
+        remote_filename: str,
+        filename_or_io: Any,
+        remote_temp_filename: str | None = None,
+        print_output: bool = False,
+        print_input: bool = False,
+        **arguments: Any,
+    ) -> bool:
+        """Always fails, and says what to use instead."""
+        return self._no_files(
+            f"Reading {remote_filename} from {self.app}",
+            "have a command print it (pyinfra INVENTORY exec -- cat FILE), or have it sent to a bucket",
+        )
+
+    def _read(self, request: ApiRequest) -> str:
+        path = request.path.replace(APP, quote(self.app, safe=""))
+        addon: tuple[str, str] | None = None
+        if request.addon:
+            found = self.client.addons.find(self.app, request.addon)
+            path = path.replace(ADDON, quote(found.id, safe=""))
+            addon = (self.app, found.id)
+        reply = self.client.session.call(
+            "GET",
+            path,
+            service=request.service,
+            params=request.params,
+            addon=addon,
+            doing=f"Reading {self.app}",
+        )
+        if not isinstance(reply.json, dict):
+            raise OpsError(reply.call, f"{reply.status}, but not with an object")
+        return reply.text
+
+    def _run(
+        self,
+        command: StringCommand | str,
+        print_output: bool,
+        screen: HostScreen,
+        arguments: Mapping[str, Any],
+    ) -> tuple[int, list[str]]:
+        for name, reason in _UNSUPPORTED.items():
+            if arguments.get(name):
+                raise NotConfigured(f"Running a command on {self.app} with {name}", reason)
+        raw = command.get_raw_value() if isinstance(command, StringCommand) else command
+        if folder := arguments.get("_chdir"):
+            raw = f"cd {shlex.quote(folder)} && {raw}"
+        result = self.client.run(
+            self.app,
+            raw,
+            env={name: str(value) for name, value in (arguments.get("_env") or {}).items()},
+            on_line=screen.line if print_output else None,
+            limit=float(arguments.get("_timeout") or LONGEST),
+        )
+        screen.line(f"exit code {result.exit_code}")
+        for listener in one_off_listeners:
+            listener(OneOffRecord(self.app, redact(str(command)), result))
+        return result.exit_code, [redact(line) for line in result.output]
+
+    def _no_files(self, attempted: str, next_step: str) -> bool:
+        error = OpsError(attempted, "an application's containers keep no files", next_step=next_step)
+        HostScreen(self.host).bad(str(error))
         return False
