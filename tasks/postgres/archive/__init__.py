@@ -5,8 +5,11 @@ names with spaces, and a damaged archive shows only while it loads.
 """
 
 from tasks.postgres.archive.archive import Archive
+from tasks.postgres.archive.check import Contents, check
 from tasks.postgres.archive.header import Header
 from tasks.postgres.archive.problems import DamagedArchive, UnsupportedArchive
 from tasks.postgres.archive.toc import Entry, Section
 
-__all__ = ["Archive", "DamagedArchive", "Entry", "Header", "Section", "UnsupportedArchive"]
+__all__ = [
+    "Archive", "Contents", "DamagedArchive", "Entry", "Header", "Section", "UnsupportedArchive", "check",
+]  # fmt: skip

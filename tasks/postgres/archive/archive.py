@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,26 @@ from tasks.postgres.archive.source import Source
 from tasks.postgres.archive.toc import Entry, Section, Toc, read_toc
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """All of an archive before its first data block, which begins at byte `data_start`."""
+
+    header: Header
+    toc: Toc
+    data_start: int
+    int_bytes: int
+
+
+def read_head(source: Source) -> Head:
+    """Read header and table of contents, and leave the source at the first data block.
+
+    Errors: DamagedArchive, UnsupportedArchive.
+    """
+    header = read_header(source)
+    toc = read_toc(source, header)
+    return Head(header, toc, source.position, source.int_bytes)
+
+
 class Archive:
     """A custom-format archive on disk. Its rows may be read by several workers at a time.
 
@@ -22,14 +43,14 @@ class Archive:
     + data_start: the byte at which its first data block begins
     """
 
-    def __init__(self, path: Path, header: Header, toc: Toc, *, data_start: int, int_bytes: int) -> None:
+    def __init__(self, path: Path, head: Head) -> None:
         self.path = path
-        self.header = header
-        self.entries = toc.entries
-        self.encoding = toc.encoding
-        self.data_start = data_start
-        self._by_id = {entry.dump_id: entry for entry in toc.entries}
-        self._int_bytes = int_bytes
+        self.header = head.header
+        self.entries = head.toc.entries
+        self.encoding = head.toc.encoding
+        self.data_start = head.data_start
+        self._by_id = {entry.dump_id: entry for entry in self.entries}
+        self._int_bytes = head.int_bytes
         self._scanned: dict[int, int] | None = None
 
     @classmethod
@@ -40,10 +61,7 @@ class Archive:
         """
         try:
             with path.open("rb", buffering=0) as stream:
-                source = Source(stream, path.name, size=path.stat().st_size)
-                header = read_header(source)
-                toc = read_toc(source, header)
-                return cls(path, header, toc, data_start=source.position, int_bytes=source.int_bytes)
+                return cls(path, read_head(Source(stream, path.name, size=path.stat().st_size)))
         except OSError as error:
             raise OpsError(f"Opening {path}", error.strerror or "it can't be read") from None
 
@@ -106,6 +124,6 @@ class Archive:
                     at = source.position
                     kind, dump_id = blocks.block_start(source)
                     found[dump_id] = at
-                    blocks.skip(source, kind)
+                    blocks.skip(source, kind, self.header.compression)
             self._scanned = found
         return self._scanned

@@ -22,7 +22,7 @@ END_OF_ROWS: Final = b"\\.\n\n\n"
 
 _BATCH: Final = 128 << 10
 _LARGEST_PIECE: Final = 2 << 20
-_LONGEST_CHUNK: Final = (1 << 30) + (64 << 20)
+_LONGEST_CHUNK: Final[dict[Compression, int]] = {"gzip": 64 << 20, "none": 1 << 30}
 _FOUR_BYTE_NUMBER: Final = struct.Struct("<BI")
 
 
@@ -41,14 +41,15 @@ def contents(source: Source, compression: Compression) -> Iterator[bytes]:
     Errors: DamagedArchive for a chunk that is cut, a stream that does not inflate or has a wrong checksum.
     """
     if compression == "none":
-        yield from _chunks(source)
+        yield from _chunks(source, compression)
     else:
         yield from _inflated(source)
 
 
-def _chunks(source: Source) -> Iterator[bytes]:
+def _chunks(source: Source, compression: Compression) -> Iterator[bytes]:
     """The chunks' bytes, joined to batches: pg_dump writes 4 KiB a chunk, or one row."""
     width = 1 + source.int_bytes
+    longest = _LONGEST_CHUNK[compression]
     parts: list[bytes] = []
     waiting = 0
     while True:
@@ -59,7 +60,7 @@ def _chunks(source: Source) -> Iterator[bytes]:
         else:
             sign = source.buffer[source.cursor]
             length = int.from_bytes(source.buffer[source.cursor + 1 : source.cursor + width], "little")
-        if sign or length > _LONGEST_CHUNK:
+        if sign or length > longest:
             raise source.damage(f"a chunk has the length {'-' if sign else ''}{length}")
         source.cursor += width
         if not length:
@@ -83,7 +84,7 @@ def _chunks(source: Source) -> Iterator[bytes]:
 def _inflated(source: Source) -> Iterator[bytes]:
     inflater = zlib.decompressobj()
     empty = True
-    for batch in _chunks(source):
+    for batch in _chunks(source, "gzip"):
         empty = False
         rest = batch
         while rest:
@@ -121,24 +122,30 @@ def rows(source: Source, compression: Compression) -> Iterator[bytes]:
 
     Errors: DamagedArchive, also where that end is missing.
     """
-    held = b""
+    held = last = b""
     for piece in contents(source, compression):
         if held:
             piece = held + piece
         if len(piece) > len(END_OF_ROWS):
+            last = piece[-len(END_OF_ROWS) - 1 : -len(END_OF_ROWS)]
             yield piece[: -len(END_OF_ROWS)]
             piece = piece[-len(END_OF_ROWS) :]
         held = piece
-    if held != END_OF_ROWS:
+    if not ends_well(last + held):
         raise source.damage("the rows lack their end mark")
 
 
-def skip(source: Source, kind: int) -> None:
+def ends_well(tail: bytes) -> bool:
+    """Whether a block's last bytes (the end mark's and one more, if there are) are a row's end and it."""
+    return tail in (END_OF_ROWS, b"\n" + END_OF_ROWS)
+
+
+def skip(source: Source, kind: int, compression: Compression) -> None:
     """Pass over the rest of a block whose type and number were read."""
     if kind == ROWS:
-        for _ in _chunks(source):
+        for _ in _chunks(source, compression):
             pass
         return
     while source.integer():
-        for _ in _chunks(source):
+        for _ in _chunks(source, compression):
             pass

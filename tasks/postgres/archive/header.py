@@ -13,7 +13,8 @@ MAGIC: Final = b"PGDMP"
 OLDEST: Final = (1, 12)
 NEWEST: Final = (1, 16)
 
-_FORMATS: Final = {1: "custom", 3: "tar", 4: "plain", 5: "directory"}
+_CUSTOM: Final = 1
+_TAR_OR_DIRECTORY: Final = 3  # pg_dump writes the same number for both
 _WIDEST_NUMBER: Final = 8
 
 Compression = Literal["none", "gzip"]
@@ -90,13 +91,13 @@ def _width(source: Source, of_what: str) -> int:
 
 def _check_format(source: Source) -> None:
     number = source.byte()
-    if number == 1:
+    if number == _CUSTOM:
         return
-    if number not in _FORMATS:
+    if number != _TAR_OR_DIRECTORY:
         raise source.damage(f"the archive format is said to be number {number}")
     raise UnsupportedArchive(
         f"Reading {source.name}",
-        f"not supported: pg_dump's {_FORMATS[number]} format",
+        "not supported: pg_dump's tar or directory format",
         next_step="make the backup with pg_dump --format=custom",
     )
 

@@ -7,12 +7,18 @@ bytes; an offset is a state byte and the header's number of little-endian bytes.
 
 from __future__ import annotations
 
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 from tasks.postgres.archive.problems import DamagedArchive
 
 READ_AHEAD: Final = 1 << 20
 LONGEST_STRING: Final = 256 << 20
+
+
+class Stream(Protocol):
+    """What a source reads from: at most about `count` bytes at a time, b"" at the end."""
+
+    def read(self, count: int = -1, /) -> bytes: ...
 
 
 class Source:
@@ -28,7 +34,7 @@ class Source:
 
     __slots__ = ("_base", "_stream", "buffer", "cursor", "int_bytes", "name", "offset_bytes", "size", "what")
 
-    def __init__(self, stream: BinaryIO, name: str, *, position: int = 0, size: int | None = None) -> None:
+    def __init__(self, stream: Stream, name: str, *, position: int = 0, size: int | None = None) -> None:
         self._stream = stream
         self._base = position
         self.name = name

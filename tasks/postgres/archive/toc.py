@@ -12,6 +12,7 @@ from tasks.postgres.archive.problems import UnsupportedArchive
 from tasks.postgres.archive.source import Source
 
 MOST_ENTRIES: Final = 2_000_000
+LARGEST_TOC: Final = 512 << 20
 _SMALLEST_ENTRY: Final = 60
 _OFFSET_NOT_SET: Final = 1
 _OFFSET_SET: Final = 2
@@ -128,6 +129,8 @@ def read_toc(source: Source, header: Header) -> Toc:
     for number in range(1, count + 1):
         source.what = f"entry {number} of {count} of the table of contents"
         raw.append(_read_entry(source, header.version))
+        if source.position > LARGEST_TOC:
+            raise source.damage(f"it is larger than {LARGEST_TOC} bytes")
     source.what = "the table of contents"
     encoding = _encoding(raw)
     codec = _CODECS.get(encoding)

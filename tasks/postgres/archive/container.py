@@ -1,0 +1,344 @@
+"""Getting the one archive out of what a platform hands out: `.tar.gz`, `.tar`, or the bare archive.
+
+A file from elsewhere is not trusted: its members' names are never used as paths, links and devices are
+refused, and nothing is written that the disk has no room for. The archive can be examined while it is
+unpacked, in one pass over the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Final, Self, TypeVar
+
+from tasks.core.errors import OpsError, Refused
+from tasks.postgres.archive.archive import Archive
+from tasks.postgres.archive.background import Meter, Pieces, Progress, Stop, read_in_background
+from tasks.postgres.archive.check import Contents, Findings, Fingerprint, examine, found
+from tasks.postgres.archive.gzipped import decompressed
+from tasks.postgres.archive.header import MAGIC, read_header
+from tasks.postgres.archive.problems import DamagedArchive, UnsupportedArchive, printable
+from tasks.postgres.archive.recognition import TAR_BLOCK, Container, recognised
+from tasks.postgres.archive.source import READ_AHEAD, Source
+
+LARGEST: Final = 1 << 40
+"""Bytes of an unpacked archive beyond which it is taken for a bomb, where the caller names no limit."""
+
+UNPACKED_NAME: Final = "archive.dump"
+_MOST_MEMBERS: Final = 10_000
+_LARGEST_HEADER: Final = 1 << 20
+_KEEP_FREE: Final = 64 << 20
+_EXTENDED_HEADERS: Final = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+Result = TypeVar("Result")
+
+
+def open_backup(path: Path, folder: Path, *, progress: Progress, stop: Stop, largest: int = LARGEST) -> Path:
+    """The bare archive in a backup file: `path` itself, or `archive.dump` unpacked into `folder`.
+
+    + folder: private to this user; made where it is missing
+    + progress: called with the bytes of `path` read so far and its size
+    + largest: bytes of the unpacked archive beyond which it is refused
+    Errors: UnsupportedArchive and DamagedArchive saying what the file is, Refused for hostile members and a
+    full disk, Interrupted. Nothing is left in the folder then.
+    """
+    unpacking = _Unpacking(path, folder, largest)
+
+    def first_bytes_then_the_rest(pieces: Pieces) -> None:
+        read_header(Source(pieces, path.name))
+        while pieces.read():
+            pass
+
+    unpacking.run(first_bytes_then_the_rest, progress, stop)
+    return unpacking.unpacked
+
+
+def open_checked(
+    path: Path, folder: Path, *, progress: Progress, stop: Stop, largest: int = LARGEST
+) -> tuple[Archive, Contents]:
+    """`open_backup` and `check` in one pass: the archive unpacked, and what it holds.
+
+    Errors: those of both.
+    """
+    unpacking = _Unpacking(path, folder, largest)
+
+    def examined(pieces: Pieces) -> Findings:
+        pieces.wait()  # the size is known once there is a first piece
+        return examine(pieces, path.name, unpacking.size)
+
+    findings = unpacking.run(examined, progress, stop)
+    return Archive(unpacking.unpacked, findings.head), found(findings, unpacking.fingerprint)
+
+
+class _CautiousTarInfo(tarfile.TarInfo):
+    """Refuses a member whose extended header would be read into memory whole and is huge."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _EXTENDED_HEADERS and not 0 <= member.size <= _LARGEST_HEADER:
+            raise tarfile.HeaderError("header too large")
+        return member
+
+
+class _Joined(io.RawIOBase):
+    """Pieces as a file that tarfile can read."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: object) -> int:
+        target = memoryview(into).cast("B")  # type: ignore[arg-type]
+        if not self._rest:
+            self._rest = memoryview(next(self._pieces, b""))
+        count = min(len(target), len(self._rest))
+        target[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+class _Unpacking:
+    """One pass over a backup file."""
+
+    def __init__(self, path: Path, folder: Path, largest: int) -> None:
+        self.path = path
+        self.folder = folder
+        self.largest = largest
+        self.size: int | None = None
+        self.unpacked = path
+        self.fingerprint = Fingerprint()
+        self._unpacked_bytes = 0
+        self._last_other = (b"", "")
+
+    def run(self, consume: Callable[[Pieces], Result], progress: Progress, stop: Stop) -> Result:
+        """Hand the bare archive's bytes to `consume` while they are written, and keep the file on success."""
+        _refuse_folder(self.path)
+        try:
+            meter = Meter(self.path.name, self.path.stat().st_size)
+        except OSError as error:
+            raise OpsError(f"Opening {self.path}", error.strerror or "it can't be read") from None
+        try:
+            result = read_in_background(
+                lambda: self._archive_bytes(meter), consume, meter, progress=progress, stop=stop
+            )
+            if self.unpacked != self.path:
+                self._part.replace(self.folder / UNPACKED_NAME)
+                self.unpacked = self.folder / UNPACKED_NAME
+        except OSError as error:
+            raise OpsError(f"Reading {self.path}", error.strerror or "it can't be read") from None
+        finally:
+            with contextlib.suppress(OSError):
+                self._part.unlink(missing_ok=True)
+        return result
+
+    @property
+    def _part(self) -> Path:
+        return self.folder / f"{UNPACKED_NAME}.part"
+
+    def _archive_bytes(self, meter: Meter) -> Iterator[bytes]:
+        """The bare archive's bytes, and to the end of the file what comes after it."""
+        with self.path.open("rb") as file:
+            beginning = file.read(TAR_BLOCK)
+            file.seek(0)
+            container = recognised(beginning, self.path.name)
+            pieces = _plain(file, meter)
+            if container is Container.BARE:
+                self.size = meter.total
+                for piece in pieces:
+                    self.fingerprint.add(piece)
+                    yield piece
+                return
+            if container is Container.GZIP:
+                pieces = decompressed(file, self.path.name, meter)
+                beginning, pieces = _peeked(pieces, TAR_BLOCK)
+                container = recognised(beginning, f"{self.path.name}, decompressed")
+            if container is Container.GZIP:
+                raise UnsupportedArchive(
+                    f"Reading {self.path.name}",
+                    "not supported: a gzip file within a gzip file",
+                    next_step="decompress it once",
+                )
+            if container is Container.BARE:
+                yield from self._written(pieces)
+            else:
+                yield from self._from_tar(pieces)
+
+    def _from_tar(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        joined: BinaryIO = io.BufferedReader(_Joined(pieces), READ_AHEAD)
+        archive_name = ""
+        others: list[str] = []
+        try:
+            with tarfile.open(
+                fileobj=joined, mode="r|", bufsize=READ_AHEAD, tarinfo=_CautiousTarInfo, errorlevel=2
+            ) as tar:
+                for number, member in enumerate(tar, start=1):
+                    _refuse_hostile(member, number, self.path.name)
+                    if not member.isfile():
+                        continue
+                    content = tar.extractfile(member)
+                    assert content is not None
+                    beginning = content.read(TAR_BLOCK)
+                    name = PurePosixPath(member.name).name
+                    if not beginning.startswith(MAGIC):
+                        others.append(name)
+                        self._last_other = (beginning, member.name)
+                        self._count(member.size)
+                        continue
+                    if archive_name:
+                        raise Refused(
+                            f"Unpacking {self.path.name}",
+                            printable(f"it holds more than one archive: {archive_name} and {member.name}"),
+                            next_step="unpack the one that is meant, and give that file",
+                        )
+                    archive_name = member.name
+                    self.size = member.size
+                    self._refuse_too_large(member.size)
+                    yield from self._written(_member_bytes(beginning, content, member, self.path.name))
+                _read_to_end(joined)
+        except tarfile.TarError:
+            raise DamagedArchive(self.path.name, "the tar file is cut or damaged") from None
+        if not archive_name:
+            self._refuse_without_archive(others)
+
+    def _refuse_without_archive(self, others: list[str]) -> None:
+        if len(others) == 1:
+            recognised(*self._last_other)
+        listed = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+        raise UnsupportedArchive(
+            f"Unpacking {self.path.name}",
+            f"no archive of pg_dump is in it, only {listed}" if others else "it holds no file",
+            next_step="make the backup with pg_dump --format=custom, or fetch the platform's own",
+        )
+
+    def _written(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """The pieces, each once it is in the unpacked file, which only this user may read."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._part.unlink(missing_ok=True)
+        self.unpacked = self._part
+        descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            for piece in pieces:
+                self._count(len(piece))
+                self._write(file, piece)
+                self.fingerprint.add(piece)
+                yield piece
+
+    def _write(self, file: io.FileIO, piece: bytes) -> None:
+        view = memoryview(piece)
+        try:
+            while view:
+                view = view[file.write(view) :]
+        except OSError as error:
+            raise OpsError(
+                f"Unpacking {self.path.name} into {self.folder}",
+                error.strerror or "it can't be written",
+                next_step="make room there, or name another folder",
+            ) from None
+
+    def _count(self, count: int) -> None:
+        self._unpacked_bytes += count
+        if self._unpacked_bytes > self.largest:
+            raise Refused(
+                f"Unpacking {self.path.name}",
+                f"it unpacks to more than {self.largest} bytes, the declared limit",
+                next_step="look at what the file is; declare a larger limit if it is right",
+            )
+
+    def _refuse_too_large(self, size: int) -> None:
+        self._count(size)
+        self._unpacked_bytes -= size
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.folder).free
+        if size + _KEEP_FREE > free:
+            raise Refused(
+                f"Unpacking {self.path.name}",
+                f"the archive in it has {size} bytes, and {self.folder} has room for {free}",
+                next_step="make room there, or unpack it elsewhere and give that file",
+            )
+
+
+def _plain(file: BinaryIO, meter: Meter) -> Iterator[bytes]:
+    while piece := file.read(READ_AHEAD):
+        meter.advance(len(piece))
+        yield piece
+
+
+def _peeked(pieces: Iterator[bytes], count: int) -> tuple[bytes, Iterator[bytes]]:
+    """The first bytes of the pieces, and all pieces with them."""
+    beginning = b""
+    for piece in pieces:
+        beginning += piece
+        if len(beginning) >= count:
+            break
+
+    def again() -> Iterator[bytes]:
+        yield beginning
+        yield from pieces
+
+    return beginning[:count], again()
+
+
+def _member_bytes(beginning: bytes, content: object, member: tarfile.TarInfo, name: str) -> Iterator[bytes]:
+    read = content.read  # type: ignore[attr-defined]
+    done = len(beginning)
+    yield beginning
+    while piece := read(READ_AHEAD):
+        done += len(piece)
+        yield piece
+    if done != member.size:
+        raise DamagedArchive(
+            name, f"the tar file is cut: {done} of {member.size} bytes of {member.name} are there"
+        )
+
+
+def _read_to_end(joined: BinaryIO) -> None:
+    """What follows the tar's end mark: padding; reading it verifies the gzip's checksum."""
+    while joined.read(READ_AHEAD):
+        pass
+
+
+def _refuse_folder(path: Path) -> None:
+    if not path.is_dir():
+        return
+    directory_format = (path / "toc.dat").exists()
+    raise UnsupportedArchive(
+        f"Reading {path.name}",
+        "not supported: pg_dump's directory format" if directory_format else "it is a folder, not a file",
+        next_step="make the backup with pg_dump --format=custom",
+    )
+
+
+def _refuse_hostile(member: tarfile.TarInfo, number: int, name: str) -> None:
+    problem = ""
+    if number > _MOST_MEMBERS:
+        problem = f"it has more than {_MOST_MEMBERS} members"
+    elif member.name.startswith(("/", "\\")) or PurePosixPath(member.name).is_absolute():
+        problem = f"a member has an absolute name ({member.name})"
+    elif ".." in PurePosixPath(member.name.replace("\\", "/")).parts:
+        problem = f"a member's name leads out of it ({member.name})"
+    elif member.issym() or member.islnk():
+        problem = f"a member is a link ({member.name})"
+    elif not (member.isfile() or member.isdir()):
+        problem = f"a member is neither a file nor a folder ({member.name})"
+    elif member.issparse() or member.size < 0:
+        problem = f"a member is not an ordinary file ({member.name})"
+    if problem:
+        raise Refused(
+            f"Unpacking {name}",
+            printable(f"{problem}; a backup of a platform has none such"),
+            next_step="find out where the file comes from; give the bare archive if it is right",
+        )
