@@ -231,3 +231,13 @@ BRANCHES: Final = (
     ),
 )
 """Releases that fail in one documented way each; all have the migrations of v1.0.0."""
+
+DRAFTS: Final = {
+    "v1.2.0": Release(
+        CAMILLE,
+        _day(2, 7, 17, 30),
+        "v1.2.0",
+        "Brouillon : fonds de carte au choix.",
+    )
+}
+"""Releases that GitHub shows only to those with push access, by the tag that they will have."""
