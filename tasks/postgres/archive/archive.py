@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from tasks.core.errors import OpsError
 from tasks.postgres.archive import blocks
+from tasks.postgres.archive.definitions import Verdict, names_in, verdicts
 from tasks.postgres.archive.header import Header, read_header
 from tasks.postgres.archive.problems import DamagedArchive, UnsupportedArchive
 from tasks.postgres.archive.source import Source
@@ -76,6 +77,14 @@ class Archive:
     def table_data(self) -> tuple[Entry, ...]:
         """The entries that hold rows, in the archive's order."""
         return tuple(entry for entry in self.entries if entry.kind == "TABLE DATA" and entry.has_data)
+
+    def names(self, schema: str) -> frozenset[str]:
+        """The names of all objects that the archive itself puts into the schema, without those of extensions."""
+        return names_in(self.entries, schema)
+
+    def verdicts(self, schema: str) -> tuple[Verdict, ...]:
+        """What a restore of this schema beside the live one does with each entry, in restore order."""
+        return verdicts(self.entries, schema)
 
     def copy_text(self, entry: Entry) -> Iterator[bytes]:
         r"""The rows of a TABLE DATA entry as COPY text, without the `\.` line, in pieces up to a few MiB.
