@@ -19,13 +19,17 @@ class Declared(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     environment: Annotated[str, Field(description="The inventory's word for itself, as people type it.")]
-    protected: Annotated[bool, Field(description="Whether its name is typed before anything changes.")] = False
+    protected: Annotated[bool, Field(description="Whether its name is typed before anything changes.")] = (
+        False
+    )
     sandbox: Annotated[bool, Field(description="Loopback endpoints only; else none of them.")] = False
     rehearse_in: Annotated[
         str | None, Field(description="The environment where the same rollback must have succeeded before.")
     ] = None
     rehearsal_hours: Annotated[int, Field(gt=0, description="How old a rehearsal may be, in hours.")] = 24
-    journal: Annotated[Path | None, Field(description="The journal's folder; shared by the environments.")] = None
+    journal: Annotated[
+        Path | None, Field(description="The journal's folder; shared by the environments.")
+    ] = None
     repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="OWNER/NAME on GitHub.")]
     branch: Annotated[str, Field(description="The branch that the platform deploys.")] = "master"
     ssh_fingerprints: Annotated[

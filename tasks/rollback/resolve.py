@@ -1,0 +1,227 @@
+"""From what was asked to an intent: a commit, a backup, or what was set aside; asking where it is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tasks.core.errors import Refused
+from tasks.core.prompts import choose
+from tasks.postgres.marks import DataState, Mark
+from tasks.rollback.application import Application
+from tasks.rollback.choices import (
+    BackupOption,
+    ReleaseOption,
+    backup_rows,
+    find_backup,
+    live_window,
+    release_rows,
+    suggested_backup,
+    suggested_commit,
+)
+from tasks.rollback.inputs import NONE, BackupWanted, Inputs
+from tasks.rollback.intent import Deploy, Intent, SetAside, Target, new_run
+from tasks.rollback.situation import Platform
+
+_RELEASES_SHOWN = 12
+_BACKUPS_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Done:
+    """There is nothing to do, and why."""
+
+    sentence: str
+
+
+def rollback(app: Application, inputs: Inputs, platform: Platform, data: DataState) -> Intent | Done:
+    """The intent of a rollback. Raises `Refused` with the lists where something is missing."""
+    unfinished = _unfinished(data, platform)
+    if inputs.tag is None and unfinished is None and (done := _already_rolled_back(app, platform, data)):
+        return done
+    tag = inputs.tag or _ask_release(app, platform, unfinished)
+    target = None if tag == NONE else pinned(app, tag)
+    backup = _backup(inputs, platform, target, unfinished)
+    if target is None and backup is None:
+        raise Refused(
+            "Rolling back", "neither a release nor a backup is wanted", next_step="give one of them"
+        )
+    if done := _same_again(inputs, platform, data, target, backup):
+        return done
+    return _intent(Deploy.ROLLBACK, inputs, target, backup, data)
+
+
+def restore(app: Application, inputs: Inputs, platform: Platform, data: DataState) -> Intent | Done:
+    """The intent of a restore of data alone."""
+    backup = _backup(inputs, platform, None, _unfinished(data, platform))
+    if backup is None:
+        raise Refused("Restoring the data", "backup=none", next_step="choose a backup")
+    if done := _same_again(inputs, platform, data, None, backup):
+        return done
+    return _intent(Deploy.RESTORE, inputs, None, backup, data)
+
+
+def undo(app: Application, platform: Platform, data: DataState) -> Intent | Done:
+    """The intent that reverses the last cut-over and push, read from the database's marks and the journal."""
+    mark = data.live
+    last = app.journal.newest(app=app.name, result="succeeded", moved=True)
+    code_only = last is not None and last.get("data") is None and (mark is None or last.at > mark.created)
+    if last is not None and code_only:
+        before = last.get("commit_before")
+        if before is None or before == platform.running:
+            return Done("Nothing to undo: the code that ran before is running.")
+        return Intent(Deploy.UNDO, new_run(), named(app, str(before)))
+    if mark is None:
+        return Done("Nothing to undo: no data is set aside, and the journal knows of no rollback.")
+    before = mark.details.get("code_before")
+    moves_code = before is not None and before != platform.running
+    return Intent(
+        Deploy.UNDO,
+        mark.run,
+        named(app, str(before)) if moves_code else None,
+        set_aside=SetAside(mark.schema, mark.created, mark.run, str(before) if before else None),
+    )
+
+
+def pinned(app: Application, ref: str) -> Target:
+    """A tag or a full commit as a target. Raises `Refused` for anything that can move or is ambiguous."""
+    found = app.mirror.resolve(ref)
+    if found.kind == "branch":
+        raise Refused(f"tag={ref}", "that is a branch, which moves", next_step="give a tag or a full commit")
+    tag = ref if found.kind == "tag" else None
+    return Target(found.commit, tag, app.mirror.commit(found.commit).subject)
+
+
+def named(app: Application, commit: str) -> Target:
+    """A commit as a target, under its newest tag's name where it has one."""
+    tag = next((tag.name for tag in app.mirror.tags() if tag.commit == commit), None)
+    return Target(commit, tag, app.mirror.commit(commit).subject)
+
+
+def _intent(
+    deploy: Deploy, inputs: Inputs, target: Target | None, backup: BackupOption | None, data: DataState
+) -> Intent:
+    run = new_run()
+    if backup is not None and (mark := _resumable(data, target, backup)):
+        run = mark.run
+    return Intent(deploy, run, target, backup, strategy=inputs.strategy)
+
+
+def _resumable(data: DataState, target: Target | None, backup: BackupOption) -> Mark | None:
+    """What a run before this one left for the same release and backup: its proved stage or its swap."""
+    release = target.commit if target else ""
+    staged = [mark for mark in data.stages if mark.state == "proved"]
+    swapped = [mark for mark in (data.live,) if mark and mark.kind == "before" and not mark.confirmed]
+    dropped = [mark for mark in (data.dropping,) if mark]
+    for mark in (*swapped, *dropped, *reversed(staged)):
+        if mark.backup == backup.id and mark.release == release:
+            return mark
+    return None
+
+
+def _unfinished(data: DataState, platform: Platform) -> Mark | None:
+    """The mark of a run that did not come to its end, the most advanced one."""
+    live = data.live
+    if live is not None and live.kind == "before" and not live.confirmed:
+        return live
+    if data.dropping is not None and not data.dropping.confirmed:
+        return data.dropping
+    staged = [mark for mark in data.stages if mark.state == "proved"]
+    return staged[-1] if staged else None
+
+
+def _already_rolled_back(app: Application, platform: Platform, data: DataState) -> Done | None:
+    """Whether the last thing that happened here was a rollback that succeeded."""
+    mark = data.live
+    if mark and mark.kind == "before" and mark.confirmed and mark.release == (platform.running or ""):
+        when = f"{mark.created:%Y-%m-%d %H:%M} UTC"
+        return Done(f"Rolled back already, at {when}, to {mark.release[:8]} and {mark.backup}. {_offer()}")
+    last = app.journal.newest(app=app.name, result="succeeded", moved=True)
+    if last and last.get("deploy") == Deploy.ROLLBACK.value and last.get("commit") == platform.running:
+        return Done(f"Rolled back already, at {last.at:%Y-%m-%d %H:%M} UTC, by {last.get('who')}. {_offer()}")
+    return None
+
+
+def _same_again(
+    inputs: Inputs,
+    platform: Platform,
+    data: DataState,
+    target: Target | None,
+    backup: BackupOption | None,
+) -> Done | None:
+    """Whether exactly this is how things are, by the mark that the last run confirmed."""
+    code_is = target is None or platform.running == target.commit
+    if backup is None:
+        if not code_is or target is None:
+            return None
+        return Done(f"{target.title} is running already. {_offer()}")
+    mark = data.live if data.live and data.live.kind == "before" else data.dropping
+    if mark is None or not mark.confirmed or not code_is:
+        return None
+    asked_the_same = inputs.backup is not None and mark.details.get("asked") == str(inputs.backup)
+    release = target.commit if target else ""
+    if mark.release != release or not (mark.backup == backup.id or asked_the_same):
+        return None
+    return Done(f"That is how things are since {mark.created:%Y-%m-%d %H:%M} UTC. {_offer()}")
+
+
+def _offer() -> str:
+    return "To take it back: deploys/undo.py with this inventory."
+
+
+def _ask_release(app: Application, platform: Platform, unfinished: Mark | None) -> str:
+    options = [
+        _release_option(app, tag.name, tag.commit, platform) for tag in app.mirror.tags()[:_RELEASES_SHOWN]
+    ]
+    wanted = (unfinished.release if unfinished else "") or suggested_commit(platform.successes)
+    preselected = next((option.tag for option in options if option.commit == wanted), wanted or "")
+    return choose(
+        "Release to roll back to (number, tag, or none for the data alone)",
+        ("tag", "commit", "date", "author", "commits between"),
+        release_rows(options),
+        preselected=preselected,
+        option="--data tag=TAG",
+    )
+
+
+def _release_option(app: Application, tag: str, commit: str, platform: Platform) -> ReleaseOption:
+    running = platform.running
+    between = 0
+    if running and running != commit and app.mirror.has(running):
+        between = len(app.mirror.commits(commit, running)) + len(app.mirror.commits(running, commit))
+    found = app.mirror.commit(commit)
+    return ReleaseOption(tag, commit, found.date, found.author, between, running == commit)
+
+
+def _backup(
+    inputs: Inputs, platform: Platform, target: Target | None, unfinished: Mark | None
+) -> BackupOption | None:
+    wanted = inputs.backup or _ask_backup(platform, target, unfinished)
+    if wanted.kind == NONE:
+        return None
+    if wanted.kind == "file":
+        path = Path(wanted.value)
+        stat = path.stat()
+        moment = datetime.fromtimestamp(stat.st_mtime, UTC)
+        return BackupOption(f"file:{path.name}:{stat.st_size}", path.name, moment, stat.st_size, "done", path)
+    return find_backup(platform.backups, wanted)
+
+
+def _ask_backup(platform: Platform, target: Target | None, unfinished: Mark | None) -> BackupWanted:
+    commit = target.commit if target else platform.running
+    window = live_window(platform.successes, commit) if commit else None
+    found, behind = suggested_backup(platform.backups, window)
+    preselected = f"id:{unfinished.backup}" if unfinished else f"id:{found.id}" if found else ""
+    question = "Backup to restore (number, or none for the code alone)"
+    if behind:
+        question += "; the suggested one is from before that release was live"
+    answer = choose(
+        question,
+        ("name", "began (UTC)", "age", "size", "state"),
+        backup_rows(platform.backups[:_BACKUPS_SHOWN], datetime.now(UTC)),
+        preselected=preselected,
+        option="--data backup=latest (or before:TIME, id:ID, file:PATH, none)",
+    )
+    kind, _, value = answer.partition(":")
+    return BackupWanted(kind, value)

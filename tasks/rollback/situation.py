@@ -1,0 +1,96 @@
+"""What is: everything that a plan is made from, read once, side by side, without writing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tasks.core.journal import Record
+from tasks.django.migrations import Verdict
+from tasks.git.plan import PushPlan
+from tasks.postgres.assess import Refusal
+from tasks.postgres.live import LiveFacts
+from tasks.rollback.choices import BackupOption, Deployed
+from tasks.rollback.declared import Declared
+from tasks.rollback.inputs import Inputs
+from tasks.rollback.intent import Intent
+
+
+@dataclass(frozen=True)
+class Moving:
+    """A deployment that is not final yet."""
+
+    commit: str
+    status: str
+    started: datetime
+    pusher: str
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A backup's archive in the cache, read to its end.
+
+    + rows: by table of the restored schema
+    + migrations: (app, name) that are applied in it; None where it has no django_migrations
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    rows: Mapping[str, int]
+    migrations: tuple[tuple[str, str], ...] | None
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What the platform says of the application."""
+
+    successes: tuple[Deployed, ...]
+    moving: tuple[Moving, ...]
+    backups: tuple[BackupOption, ...]
+    backup_hours: tuple[int, ...]
+
+    @property
+    def running(self) -> str | None:
+        """The commit of the last deployment that succeeded."""
+        return self.successes[0].commit if self.successes else None
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One moment, for one intent."""
+
+    now: datetime
+    declared: Declared
+    inputs: Inputs
+    intent: Intent
+    platform: Platform
+    live: LiveFacts | None
+    lock_holder: str | None = None
+    push: PushPlan | None = None
+    github_commit: str | None = None
+    source_problem: str = ""
+    fetched: Fetched | None = None
+    refusals: Sequence[Refusal] = ()
+    migrations: Verdict | None = None
+    rehearsal: Record | None = None
+    postdeploy: str | None = None
+
+    @property
+    def moving(self) -> tuple[Moving, ...]:
+        return self.platform.moving
+
+    @property
+    def backup_hours(self) -> tuple[int, ...]:
+        return self.platform.backup_hours
+
+    @property
+    def backups_running(self) -> tuple[str, ...]:
+        """Names of the platform's backups that are not finished."""
+        return tuple(b.name for b in self.platform.backups if b.status in ("scheduled", "pending", "running"))
+
+    @property
+    def target_commit(self) -> str | None:
+        return self.intent.target.commit if self.intent.target else None

@@ -1,0 +1,190 @@
+"""One run, from where code and data are to where they are to be; whatever ends it leaves both whole.
+
+The run looks at the state, takes the next action from the table in `cells`, does it, and looks again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tasks.core.errors import Interrupted, OpsError, PersonNeeded, PutBack
+from tasks.core.screen import Screen
+from tasks.rollback.cells import MEANING, NEXT, Action, Code, Data
+from tasks.rollback.code import CodeSide
+from tasks.rollback.data import DataSide
+from tasks.rollback.intent import Deploy, Intent
+from tasks.rollback.verification import Verification
+
+_SAME_ACTION_AT_MOST = 3
+
+
+@dataclass
+class StepTaken:
+    """One action of a run, as the journal keeps it."""
+
+    title: str
+    seconds: float
+    result: str
+
+
+@dataclass
+class Transaction:
+    """Owns the push, the stage and the swap of one run.
+
+    + sign_off: called with nothing between staging and the first action that users could see; raises
+      `Refused` where the data administrator has not agreed
+    + check_lock: raises when the environment's lock is no longer ours
+    + stop: whether a person or a signal asked to stop
+    """
+
+    intent: Intent
+    code: CodeSide
+    data: DataSide
+    verification: Verification
+    screen: Screen
+    sign_off: Callable[[], None]
+    check_lock: Callable[[], None]
+    stop: Callable[[], bool]
+    steps: list[StepTaken] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Bring the intent about. Raises an `OpsError` whose text says in which state things are."""
+        taken: list[Action] = []
+        while True:
+            self.check_lock()
+            code, data = self.state()
+            action = NEXT[code, data]
+            if self.stop():
+                raise Interrupted(
+                    "Stopped as asked", state=MEANING[code, data], next_step="run it again to go on"
+                )
+            if taken[-_SAME_ACTION_AT_MOST:].count(action) == _SAME_ACTION_AT_MOST:
+                raise PersonNeeded(
+                    f"Trying to {action.value}",
+                    f"it was done {_SAME_ACTION_AT_MOST} times and the state is the same",
+                    state=MEANING[code, data],
+                    next_step="look at the app on its platform, then run the same command again",
+                )
+            taken.append(action)
+            self._timed(action.value, partial(self._perform, action, data))
+            if action is Action.VERIFY:
+                return
+
+    def state(self) -> tuple[Code, Data]:
+        """Where code and data are now, read from the platform's deployments and the database's marks."""
+        code = self.code.state() if self.intent.target else Code.NEW
+        data = self.data.state() if self.intent.moves_data else Data.SWAPPED
+        return code, data
+
+    def described(self) -> str:
+        """The state in words; for a person, so it never fails."""
+        try:
+            return MEANING[self.state()]
+        except OpsError as error:
+            return f"not known: {error.attempted}: {error.reply}"
+
+    def _perform(self, action: Action, data: Data) -> None:
+        match action:
+            case Action.STAGE if self.intent.strategy == "drop":
+                self.sign_off()
+                self.data.replace(self.stop)
+            case Action.STAGE:
+                self.data.stage(self.stop)
+            case Action.PUSH:
+                if data is Data.STAGED:
+                    self.sign_off()
+                self._push(data)
+            case Action.WAIT:
+                self.code.wait(self.stop)
+            case Action.CUT_OVER:
+                self.sign_off()
+                self._cut_over_beside_the_release()
+            case Action.VERIFY:
+                self._verify()
+
+    def _push(self, data: Data) -> None:
+        swapped_first = data is Data.SWAPPED and self.intent.moves_data
+        swapped = swapped_first
+
+        def built() -> None:
+            nonlocal swapped
+            if data is Data.STAGED and self.intent.before_boot:
+                self._timed(Action.CUT_OVER.value, self.data.cut_over)
+                swapped = True
+
+        try:
+            self.code.push(built, self.stop)
+        except OpsError as error:
+            if not swapped or not self.data.can_be_taken_back():
+                raise
+            self._take_back_after(error)
+
+    def _take_back_after(self, error: OpsError) -> None:
+        """The release did not come up on the restored data: the old one gets its old data back."""
+        self.screen.warn("Taking the swap back: the old release goes on with the data that it knows.")
+        try:
+            self._timed("take the swap back", self.data.take_back)
+        except OpsError as worse:
+            raise PersonNeeded(
+                error.attempted,
+                f"{error.reply}\nThen the swap could not be taken back: {worse.reply or worse.attempted}",
+                state=self.described(),
+                next_step="run the same command again: it goes on from here",
+            ) from worse
+        raise PutBack(
+            error.attempted,
+            error.reply,
+            state="the old release on the old data, as before; what was restored is kept beside it",
+            next_step=error.next_step or "mend the cause, then run the same command again",
+        ) from error
+
+    def _cut_over_beside_the_release(self) -> None:
+        healthy_before = self.verification.passing() if self.intent.target is None else frozenset[str]()
+        self.data.cut_over()
+        if self.intent.catch_up or self.intent.before_boot:
+            self._timed("run the postdeploy command", self.code.run_postdeploy)
+            self._timed("restart", self.code.restart)
+        if self.intent.target is None:
+            self._take_back_where_it_broke(healthy_before)
+
+    def _take_back_where_it_broke(self, healthy_before: frozenset[str]) -> None:
+        """After a restore of data alone: pages that were fine before must be fine still."""
+        broken = self.verification.broken_since(healthy_before)
+        if not broken or not self.data.can_be_taken_back():
+            return
+        self.screen.warn(f"Broken since the swap: {', '.join(broken)}. Taking it back.")
+        self._timed("take the swap back", self.data.take_back)
+        raise PutBack(
+            "Restoring the data",
+            f"pages that were fine before fail with it: {', '.join(broken)}",
+            state="the data that was live before is live again; what was restored is kept beside it",
+            next_step="try another backup, or roll code and data back together: deploys/rollback.py",
+        )
+
+    def _verify(self) -> None:
+        failed = self.verification.failures()
+        if failed:
+            raise PersonNeeded(
+                "Verifying what users see",
+                "\n" + "\n".join(f"  {line}" for line in failed),
+                state=self.described(),
+                next_step="look at the pages; then run it again to verify, or deploys/undo.py to take it back"
+                if self.intent.deploy is not Deploy.UNDO
+                else "look at the pages; deploys/verify.py looks again",
+            )
+        if self.intent.moves_data:
+            self.data.confirm()
+
+    def _timed(self, title: str, action: Callable[[], Any]) -> None:
+        began = time.monotonic()
+        self.screen.line(f"Step: {title}")
+        result = "failed"
+        try:
+            action()
+            result = "done"
+        finally:
+            self.steps.append(StepTaken(title, round(time.monotonic() - began, 2), result))
