@@ -23,8 +23,8 @@ import platformdirs
 
 FILE_NAME: Final = "sandbox.json"
 REGION: Final = "sandbox"
-FIXED_PORTS: Final = ("platform", "github", "mattermost", "ssh", "postgres")
-"""What listens on 127.0.0.1 in every sandbox; each app's router comes on top (`platform.store`)."""
+FIXED_PORTS: Final = ("platform", "github", "mattermost", "postgres")
+"""What listens on 127.0.0.1 in every sandbox; SSH, attach and the apps' routers are the platform's (`Store.port`)."""
 
 
 class SandboxDown(Exception):
@@ -38,9 +38,9 @@ class SandboxState:
     folder: Path
     created_at: str = ""
     ports: dict[str, int] = field(default_factory=dict)
-    """Ports on 127.0.0.1 by the name of what listens there: platform, github, mattermost, ssh, postgres."""
+    """Ports on 127.0.0.1 by the name of what listens there: platform, github, mattermost, postgres."""
     token: str = ""
-    """API token of the one user, `tk-us-…`."""
+    """API token of the one user, `tk-us-…`; the platform makes it at the first start."""
     github_token: str = ""
     mattermost_hook: str = ""
     """Last part of the incoming webhook's address."""
@@ -52,8 +52,11 @@ class SandboxState:
     """Password of the server's superuser, `postgres`, on loopback."""
     postgres_binaries: str | None = None
     """Folder with an installed PostgreSQL's programs; none for the embedded one."""
+    ssh_port: int = 0
     host_key_fingerprint: str = ""
-    """Of the SSH server's Ed25519 key, as ssh-keygen -l prints it: `SHA256:…`."""
+    """Of the SSH server's key, as ssh-keygen -l prints it: `SHA256:…`."""
+    host_key: str = ""
+    """Its public part, `ssh-ed25519 AAAA…`."""
     pid: int | None = None
     """The supervisor's process, while it runs."""
     pid_started: str | None = None
@@ -75,11 +78,6 @@ class SandboxState:
     def log_path(self) -> Path:
         """What the supervisor says while nobody looks."""
         return self.folder / "supervisor.log"
-
-    @property
-    def host_key_path(self) -> Path:
-        """Private host key of the SSH server."""
-        return self.folder / "keys" / "host_key"
 
     @property
     def identity_path(self) -> Path:
@@ -121,7 +119,9 @@ class SandboxState:
         try:
             values = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise SandboxDown(f"There is no sandbox in {folder}: start one with `python -m sandbox up`.") from None
+            raise SandboxDown(
+                f"There is no sandbox in {folder}: start one with `python -m sandbox up`."
+            ) from None
         known = {item.name for item in dataclasses.fields(cls)} - {"folder"}
         return cls(folder=folder, **{name: value for name, value in values.items() if name in known})
 
@@ -135,17 +135,13 @@ class SandboxState:
         state = cls(
             folder=folder,
             created_at=datetime.now(UTC).isoformat(),
-            token=f"tk-us-{secrets.token_urlsafe(30)}",
             github_token=f"ghp_{secrets.token_hex(18)}",
             mattermost_hook=secrets.token_hex(13),
             control_secret=secrets.token_urlsafe(24),
             signing_key=secrets.token_urlsafe(48),
             postgres_password=secrets.token_urlsafe(24),
         )
-        state.host_key_path.parent.mkdir(mode=0o700, exist_ok=True)
-        host_key = _write_key(state.host_key_path, "sandbox host key")
         _write_key(state.identity_path, "operator@sandbox")
-        state.host_key_fingerprint = host_key.get_fingerprint()
         state.pick_ports()
         state.save()
         return state
@@ -197,11 +193,10 @@ def process_started(pid: int) -> str | None:
     return None if fields[0] in ("Z", "X") else fields[19]
 
 
-def _write_key(path: Path, comment: str) -> asyncssh.SSHKey:
+def _write_key(path: Path, comment: str) -> None:
     key = asyncssh.generate_private_key("ssh-ed25519", comment=comment)
     write_private(path, key.export_private_key().decode())
     write_private(Path(f"{path}.pub"), key.export_public_key().decode())
-    return key
 
 
 def _is_free(port: int) -> bool:
