@@ -10,8 +10,11 @@ from tasks.core.errors import Refused
 
 
 def host_of(address: str) -> str:
-    """The host in a URL, in `host:port`, or in a bare host name."""
-    return (urlsplit(address if "://" in address else f"//{address}").hostname or "").rstrip(".")
+    """The host in a URL, in `host:port`, or in a bare host name; empty where there is none."""
+    try:
+        return (urlsplit(address if "://" in address else f"//{address}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
 
 
 def is_loopback(address: str) -> bool:

@@ -25,8 +25,8 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
 
-from tasks.core.endpoints import is_loopback
-from tasks.core.errors import OpsError, Unreachable
+from tasks.core.endpoints import host_of, is_loopback
+from tasks.core.errors import NotConfigured, OpsError, Unreachable
 from tasks.core.network import nothing_was_sent, reason_of
 from tasks.core.secrets import redact
 
@@ -58,10 +58,15 @@ class Patience(urllib3.Retry):
     name = "The server"
 
     @classmethod
-    def of(cls, name: str, *, repeat: bool, pause: float = 1.0) -> Patience:
-        """The patience of one service; `pause` is the first wait in seconds."""
+    def of(cls, name: str, *, repeat: bool, pause: float, most: int | None) -> Patience:
+        """The patience with one service.
+
+        + repeat: whether what was sent may be sent again
+        + pause: the first wait in seconds
+        + most: repetitions in all; None for those above
+        """
         patience = cls(
-            total=None,
+            total=most,
             connect=2,
             read=2 if repeat else False,
             status=6 if repeat else 0,
@@ -182,6 +187,7 @@ class Http:
     + timeout: seconds to open a connection, and seconds without a byte
     + hints: the next step that an answer's status suggests
     + pause: seconds before the first repetition
+    + most: repetitions in all, where the patience above is too much
 
     Cooperative where the standard library is patched by gevent; not for use by several native threads.
     """
@@ -195,6 +201,7 @@ class Http:
         timeout: tuple[float, float] = (5, 30),
         hints: Mapping[int, str] | None = None,
         pause: float = 1.0,
+        most: int | None = None,
     ) -> None:
         self.name = name
         self.base_url = base_url.rstrip("/")
@@ -202,6 +209,7 @@ class Http:
         self._headers = headers
         self._timeout = timeout
         self._pause = pause
+        self._most = most
         self._sessions = {repeat: self._session(repeat) for repeat in (True, False)}
 
     def close(self) -> None:
@@ -251,10 +259,17 @@ class Http:
         + doing: what it is for, in words ("Reading the variables of demo")
         + shown_path: what errors show in place of a path that holds a secret
 
-        Raises UnexpectedStatus for another status, Unreachable when there was no whole answer.
+        Raises UnexpectedStatus for another status, Unreachable when there was no whole answer, NotConfigured
+        when the declared address is none.
         """
         if repeat is None:
             repeat = method in REPEATABLE
+        if not host_of(self.base_url) or not self.base_url.startswith(("http://", "https://")):
+            raise NotConfigured(
+                f"Reaching {self.name}",
+                "the address declared for it is not http(s)://HOST",
+                state=NOTHING_SENT,
+            )
         url = self._address(path)
         shown = urlsplit(url).path if shown_path is None else shown_path
         call = f"{doing} ({self.name}, {method} {shown})" if doing else f"{self.name}, {method} {shown}"
@@ -294,7 +309,7 @@ class Http:
         raise UnexpectedStatus(
             reply,
             state=f"it points to {urlsplit(target).netloc or 'nowhere'}, which is not followed",
-            next_step=f"check the address {self.base_url}",
+            next_step=f"check the address of {self.name} that is declared here",
         )
 
     def _hint(self, reply: Reply) -> str:
@@ -311,7 +326,7 @@ class Http:
     def _send(
         self, request: requests.Request, call: str, repeat: bool, timeout: tuple[float, float]
     ) -> Reply:
-        attempts = 3 if repeat else 1
+        attempts = 1 + (min(2, self._most or 2) if repeat else 0)
         session = self._sessions[repeat]
         settings = session.merge_environment_settings(request.url, {}, None, None, None)
         for attempt in range(1, attempts + 1):
@@ -334,7 +349,9 @@ class Http:
     def _session(self, repeat: bool) -> requests.Session:
         session = requests.Session()
         session.trust_env = not is_loopback(self.base_url)  # no proxy reaches our own machine
-        adapter = HTTPAdapter(max_retries=Patience.of(self.name, repeat=repeat, pause=self._pause))
+        adapter = HTTPAdapter(
+            max_retries=Patience.of(self.name, repeat=repeat, pause=self._pause, most=self._most)
+        )
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         return session

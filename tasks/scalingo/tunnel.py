@@ -22,7 +22,7 @@ from tasks.core.secrets import redact
 
 LOOPBACK: Final = "127.0.0.1"
 POSTGRESQL_PROBE: Final = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
-"""The request for TLS, which every PostgreSQL server answers with one byte (its documentation: SSLRequest)."""
+"""The request for TLS, which every PostgreSQL server answers with one byte (SSLRequest)."""
 
 _OPENING: Final = 30.0
 _ANSWER: Final = 10.0
