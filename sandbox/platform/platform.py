@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+import asyncio
+import contextlib
+import secrets
+import shutil
+import signal as signals
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+from sandbox.platform import apps, processes, repositories
+from sandbox.platform.attach import AttachServer
+from sandbox.platform.deployments import Deployments
+from sandbox.platform.errors import Conflict, Forbidden, Invalid, NotFound
+from sandbox.platform.fleet import Fleet, Fleets
+from sandbox.platform.guardian import signal_session
 from sandbox.platform.model import (
     App,
     Container,
@@ -16,120 +26,208 @@ from sandbox.platform.model import (
     StreamEvent,
     User,
     Variable,
+    new_id,
+    now,
 )
+from sandbox.platform.oneoffs import OneOffs
+from sandbox.platform.operations import Operations
+from sandbox.platform.router import Router
+from sandbox.platform.services import Hooks, Services
+from sandbox.platform.sources import Archive
+from sandbox.platform.ssh import SshServer
 from sandbox.platform.store import Store
 
+__all__ = ["Hooks", "Platform"]
 
-@dataclass
-class Hooks:
-    """What the platform asks of the other parts. Each has a default that knows nothing."""
-
-    resolve: Callable[[str, int], tuple[str, int] | None] = lambda _hostname, _port: None
-    """Where a database's (host name, port) really listens; None: not a database of ours."""
-    variables_for_containers: Callable[[App], dict[str, str]] = lambda _app: {}
-    """Variables that containers get instead of the API's (database URLs with a host that they can reach)."""
-    check_attach: Callable[[str], str | None] = lambda _password: None
-    """The user id behind the password (a JWT) of an attach request; None refuses it."""
-    violation: Callable[[str], None] = lambda _sentence: None
-    """Told of each write that was refused while writes are forbidden."""
+KEPT_RECORDS = 500
+"""How many ended containers and finished operations stay known."""
 
 
 class Platform:
-    """Apps, deployments, containers, one-offs, router and SSH server. One event loop, no threads.
+    """Apps, deployments, containers, one-offs, router and SSH server, in one event loop.
 
-    `await start()` before anything else; `await stop()` leaves no process. All methods that take `app` want the
+    `await start()` before anything else; `await stop()` leaves no process. Methods that take an app want the
     App object (`app("name")`, `app("ap-…")`). Refusals are `sandbox.platform.errors.PlatformError`s.
     """
 
     def __init__(
         self, store: Store, folder: Path, hooks: Hooks | None = None, region: str = "sandbox"
     ) -> None:
-        """`folder`: private folder of the platform (git/, apps/, logs/, host key). Nothing is started."""
+        """`folder`: private folder of the platform (git/, apps/, host key). Nothing is started."""
+        self.forbid_writes = False
+        """While true pushes, deployments and one-offs are refused and told to `Hooks.violation`."""
+        self.ssh_port = store.port("ssh")
+        self.attach_port = store.port("attach")
+        self._region = region
+        self._state = store.state
+        self._services = Services(store, folder, hooks or Hooks())
+        self._fleets = Fleets()
+        self._deployments = Deployments(self._services, self._fleets, self.url)
+        self._operations = Operations(self._services, self._fleets)
+        self._one_offs = OneOffs(self._services)
+        self._attach = AttachServer(
+            self._one_offs, lambda password: self._services.hooks.check_attach(password), self.attach_port
+        )
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._ssh = SshServer(
+            self._services, self._deployments, self.app, lambda: self.forbid_writes, self.ssh_port
+        )
 
     async def start(self) -> None:
-        """Listen, end leftovers of a killed predecessor, mark its deployments aborted, boot all releases."""
+        """Listen, end what a killed predecessor left, mark its work as failed, boot all releases."""
+        self._services.guard.start()
+        self._end_leftovers()
+        self._deployments.abort_leftovers()
+        for app in self.apps():
+            await self._prepare(app)
+        self._services.save()
+        await asyncio.gather(*(self._resume(app) for app in self.apps()))
+        await self._attach.start()
+        await self._ssh.start()
 
     async def stop(self) -> None:
-        """Stop listening, abort deployments, end all processes (SIGTERM, a moment, SIGKILL)."""
+        """Stop listening, abort deployments, end all processes."""
+        await self._deployments.stop()
+        await self._ssh.stop()
+        await self._operations.stop()
+        await self._one_offs.stop()
+        await self._attach.stop()
+        await asyncio.gather(*(router.stop() for router in self._services.routers.values()))
+        await asyncio.gather(*(fleet.stop(grace=2) for fleet in self._fleets.current.values()))
+        self._services.guard.stop()
+        self._services.save()
 
     # Addresses
 
-    ssh_port: int
-    attach_port: int
-    host_key: str
-    """The SSH server's public key, `ssh-ed25519 AAAA…`."""
-    host_key_fingerprint: str
-    """`SHA256:…` of it, as ssh-keygen -lf prints."""
+    @property
+    def host_key(self) -> str:
+        """The SSH server's public key, `ssh-ed25519 AAAA…`."""
+        return self._ssh.public_key
+
+    @property
+    def host_key_fingerprint(self) -> str:
+        """`SHA256:…` of it, as `ssh-keygen -l` prints."""
+        return self._ssh.fingerprint
 
     def git_url(self, app: App) -> str:
         """`ssh://git@127.0.0.1:PORT/NAME.git`."""
-        raise NotImplementedError
+        return f"ssh://git@127.0.0.1:{self.ssh_port}/{app.name}.git"
 
     def url(self, app: App) -> str:
         """`http://127.0.0.1:ROUTERPORT`, the app's public address."""
-        raise NotImplementedError
+        return f"http://127.0.0.1:{app.router_port}"
 
     def attach_url(self, operation: Operation) -> str | None:
-        """`http://127.0.0.1:ATTACHPORT/SECRET` of a start-one-off operation that is done; None for a detached one."""
-        raise NotImplementedError
+        """`http://127.0.0.1:PORT/SECRET` of a start-one-off operation; None for a detached one."""
+        if operation.attach_secret is None:
+            return None
+        return f"http://127.0.0.1:{self.attach_port}/{operation.attach_secret}"
 
     # Users and apps
 
     def add_user(self, username: str, email: str, fullname: str, public_keys: list[str]) -> User:
         """A new account with a token of its own."""
-        raise NotImplementedError
+        token = f"tk-us-{secrets.token_urlsafe(36)}"
+        user = User(new_id("us"), username, email, fullname, token, list(public_keys))
+        self._state.users[user.id] = user
+        self._services.save()
+        return user
 
     def apps(self) -> list[App]:
         """All apps by name."""
-        raise NotImplementedError
+        return sorted(self._state.apps.values(), key=lambda app: app.name)
 
     def app(self, name_or_id: str) -> App:
         """Raises NotFound("app")."""
-        raise NotImplementedError
+        return apps.find(self._state, name_or_id)
 
     async def create_app(self, name: str, owner: User, stack_id: str | None = None) -> App:
         """A new app with its empty repository and router. Raises Invalid({"name": …})."""
-        raise NotImplementedError
+        apps.check_name(self._state, name)
+        app = App(new_id("ap"), name, self._region, created_at=now(), updated_at=now(), owner_id=owner.id)
+        if stack_id is not None:
+            app.stack_id, app.stack = stack_id, stack_id.removeprefix("st-")
+        app.router_port = self._services.store.port(f"router {app.id}")
+        self._state.apps[app.id] = app
+        await self._prepare(app)
+        self._services.save()
+        return app
 
     async def rename_app(self, app: App, new_name: str) -> None:
-        """Raises Invalid({"new_name": …})."""
+        """Raises Invalid({"new_name": …}), Conflict while a deployment runs."""
+        apps.check_name(self._state, new_name, "new_name")
+        self._refuse_while_deploying(app)
+        old = self._services.repository(app)
+        app.name, app.updated_at = new_name, now()
+        old.rename(self._services.repository(app))
+        self._services.save()
 
     async def delete_app(self, app: App) -> None:
-        """Ends its processes and removes its repository, releases, deployments and log (not its add-ons)."""
+        """End its processes and remove its repository, releases and deployments (not its add-ons).
+
+        Raises Conflict while a deployment runs.
+        """
+        self._refuse_while_deploying(app)
+        async with self._fleets.lock(app):
+            fleet = self._fleets.current.pop(app.id, None)
+            if fleet is not None:
+                await fleet.stop(grace=2)
+        await self._services.routers.pop(app.id).stop()
+        for folder in (self._services.repository(app), self._services.app_folder(app)):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        state = self._state
+        del state.apps[app.id], state.ports[f"router {app.id}"]
+        for records in (state.deployments, state.operations, state.containers):
+            for key in [key for key, record in records.items() if record.app_id == app.id]:
+                del records[key]
+        self._services.save()
 
     # Variables
 
     def variables(self, app: App, aliases: bool = True) -> list[Variable]:
         """By name; with `aliases` false, `$OTHER` is replaced by OTHER's value (once)."""
-        raise NotImplementedError
+        return apps.variables(app, aliases)
 
     def set_variables(self, app: App, values: Mapping[str, str]) -> list[Variable]:
-        """Add or change; others stay, nothing restarts. Raises Invalid({"name"|"value": …}) and then sets none."""
-        raise NotImplementedError
+        """Add or change; others stay, nothing restarts. Raises Invalid, and then sets none."""
+        changed = apps.set_variables(app, values)
+        self._services.save()
+        return changed
 
     def unset_variable(self, app: App, variable_id: str) -> None:
         """Raises NotFound("variable")."""
+        apps.unset_variable(app, variable_id)
+        self._services.save()
 
     # Containers
 
     def containers(self, app: App) -> list[Container]:
         """Those that exist now, one-offs included (`ps`)."""
-        raise NotImplementedError
+        return [
+            container
+            for container in self._state.containers.values()
+            if container.app_id == app.id and container.deleted_at is None
+        ]
 
     def container(self, app: App, container_id: str) -> Container:
-        """By id or label, ended ones too. Raises NotFound("container")."""
-        raise NotImplementedError
+        """By id or label (the newest), ended ones too. Raises NotFound("container")."""
+        for container in reversed(self._state.containers.values()):
+            if container.app_id == app.id and container_id in (container.id, container.label):
+                return container
+        raise NotFound("container")
 
     async def scale(self, app: App, changes: Mapping[str, Formation]) -> Operation | None:
-        """Set amounts (size "" keeps it). None when the app was never deployed; else the operation, running.
+        """Set amounts (size "" keeps it). None when the app was never deployed; else the operation, begun.
 
-        Raises Invalid({"container-TYPE-amount": …}), Conflict while another scale, restart or deployment runs.
+        Raises Invalid({"container-TYPE-amount": …}), Conflict while it is scaled, restarted or started.
         """
-        raise NotImplementedError
+        self._refuse_if_forbidden(f"scale of {app.name}")
+        return self._operations.scale(app, changes)
 
     async def restart(self, app: App, scope: list[str]) -> Operation:
-        """Restart types (`web`) or containers (`web-1`); [] means all. Raises Invalid({"scope": …}), Conflict."""
-        raise NotImplementedError
+        """Restart types (`web`) or containers (`web-1`), [] means all. Raises Invalid, Conflict."""
+        self._refuse_if_forbidden(f"restart of {app.name}")
+        return self._operations.restart(app, scope)
 
     async def run_one_off(
         self, app: App, command: str, env: Mapping[str, str], size: str, detached: bool, user: User
@@ -138,72 +236,159 @@ class Platform:
 
         Raises Invalid (never deployed, blank command), BadRequest beyond 10 one-offs.
         """
-        raise NotImplementedError
+        self._refuse_if_forbidden(f"one-off on {app.name}")
+        return self._one_offs.create(app, command, env, size, detached, user)
 
-    async def stop_container(self, container: Container) -> None:
-        """SIGTERM, then SIGKILL after the app's stop timeout. One-offs only: Invalid else."""
+    async def stop_container(self, app: App, container: Container) -> None:
+        """SIGTERM, then SIGKILL after the app's stop timeout. One-offs only: raises Invalid else."""
+        one_off = self._one_offs.by_container(container)
+        if one_off is None:
+            raise Invalid({"container": ["is not a running one-off"]})
+        await one_off.stop(app.scenario.stop_timeout)
 
-    async def signal_container(self, container: Container, signal: str) -> None:
+    async def signal_container(self, app: App, container: Container, signal: str) -> None:
         """SIGUSR1 or SIGUSR2. Raises Invalid."""
+        if signal not in ("SIGUSR1", "SIGUSR2"):
+            raise Invalid({"signal": ["must be SIGUSR1 or SIGUSR2"]})
+        self._signal(container, signals.Signals[signal])
 
     async def crash_container(self, container: Container) -> None:
         """SIGKILL, as a test of what the platform does with a crash."""
+        self._signal(container, signals.SIGKILL)
 
     def operation(self, app: App, operation_id: str) -> Operation:
         """Raises NotFound("operation")."""
-        raise NotImplementedError
+        operation = self._state.operations.get(operation_id)
+        if operation is None or operation.app_id != app.id:
+            raise NotFound("operation")
+        return operation
 
     # Deployments
 
     async def deploy_archive(self, app: App, source: str, git_ref: str | None, pusher: User) -> Deployment:
-        """Deploy a .tar.gz with one root folder, from a path or http URL; returns when queued.
+        """Deploy a .tar.gz with one root folder, from a path or http URL; returns at once, queued.
 
-        Doesn't move the git branch. Raises Conflict while another deployment of the app runs, Invalid for a label
-        that starts with `-`.
+        Doesn't move the git branch. Raises Conflict while another deployment of the app runs, Invalid for a
+        label that starts with `-`.
         """
-        raise NotImplementedError
+        self._refuse_if_forbidden(f"deployment of {app.name}")
+        label = git_ref or f"archive-{now():%Y%m%d%H%M%S}"
+        if label.startswith("-"):
+            raise Invalid({"git_ref": ["must not start with a hyphen"]})
+        return self._deployments.begin(app, Archive(source, label), pusher).deployment
 
     async def wait_for_deployment(self, deployment: Deployment) -> Deployment:
         """Until it is in a final state."""
-        raise NotImplementedError
+        run = self._deployments.running.get(deployment.app_id)
+        if run is not None and run.deployment.id == deployment.id:
+            await run.finished()
+        return deployment
 
     def deployments(self, app: App) -> list[Deployment]:
         """Newest first."""
-        raise NotImplementedError
+        mine = [one for one in self._state.deployments.values() if one.app_id == app.id]
+        return sorted(mine, key=lambda one: one.created_at, reverse=True)
 
     def deployment(self, app: App, deployment_id: str) -> Deployment:
         """Raises NotFound("deployment")."""
-        raise NotImplementedError
+        deployment = self._state.deployments.get(deployment_id)
+        if deployment is None or deployment.app_id != app.id:
+            raise NotFound("deployment")
+        return deployment
 
     def output(self, deployment: Deployment) -> str:
         """Its log so far, with colour escapes."""
-        raise NotImplementedError
+        with contextlib.suppress(FileNotFoundError):
+            return Path(deployment.output).read_text(encoding="utf-8")
+        return ""
 
     def subscribe(self, app: App) -> AsyncIterator[StreamEvent]:
-        """Stream events: first those of the newest deployment again from its `new`, then live ones, without end."""
-        raise NotImplementedError
+        """Stream events: those of the newest deployment again from its `new`, then live ones, without end."""
+        return self._deployments.subscribe(app)
+
+    async def clear_cache(self, app: App) -> None:
+        """Remove what the buildpacks keep between builds."""
+        cache = self._services.app_folder(app) / "cache"
+        await asyncio.to_thread(shutil.rmtree, cache, ignore_errors=True)
 
     # Logs
 
     def logs(self, app: App, lines: int = 100, source: str = "") -> list[LogLine]:
         """The last lines; `source` is a regular expression for the container's name or type."""
-        raise NotImplementedError
+        return self._services.logbook(app).last(lines, source)
 
     def follow_logs(self, app: App, source: str = "") -> AsyncIterator[LogLine]:
         """Live lines, without end."""
-        raise NotImplementedError
+        return self._services.logbook(app).follow(source)
 
     # Switches for tests, the control API and benchmarks
 
-    forbid_writes: bool = False
-    """While true pushes and one-offs are refused and told to `Hooks.violation`."""
-
     def slow_tunnels(self, round_trip_milliseconds: float) -> None:
-        """Add a delay to each tunnel's traffic: half of it each way. 0 ends it."""
+        """Add a delay to the tunnels' traffic: half of it each way. 0 ends it."""
+        self._ssh.tunnels.one_way_seconds = round_trip_milliseconds / 2000
 
     def cut_tunnels(self, after_bytes: int = 0) -> None:
-        """Cut each open tunnel once it has carried so many more bytes (0: now), and one that opens next if none is."""
+        """Once the tunnels have carried so many more bytes (0: now), cut the connections that hold one."""
+        self._ssh.tunnels.cut_after(after_bytes)
 
     def part_states(self) -> dict[str, str]:
-        """What runs, by part: `ssh`, `attach`, `router NAME`, `web-1 of NAME`: a state or a reason."""
-        raise NotImplementedError
+        """What runs, by part: `ssh`, `router NAME`, `web-1 of NAME`: listening, running, crashed, …"""
+        states = {
+            "guardian": "running" if self._services.guard.running else "crashed",
+            "ssh": "listening" if self._ssh.listening else "down",
+            "attach": "listening" if self._attach.listening else "down",
+        }
+        for app in self.apps():
+            router = self._services.routers.get(app.id)
+            states[f"router {app.name}"] = "listening" if router and router.listening else "down"
+            for container in self.containers(app):
+                states[f"{container.label} of {app.name}"] = container.state
+        return states
+
+    async def _prepare(self, app: App) -> None:
+        """The app's repository, folder and router."""
+        repositories.prepare(self._services.repository(app))
+        self._services.app_folder(app).mkdir(parents=True, exist_ok=True, mode=0o700)
+        router = Router(app, app.router_port, self._services.logbook(app))
+        router.switch([], expects_containers=False)
+        await router.start()
+        self._services.routers[app.id] = router
+
+    async def _resume(self, app: App) -> None:
+        if app.release is None:
+            app.status = "new"
+            return
+        fleet = self._fleets.current[app.id] = Fleet(self._services, app, app.release)
+        app.status = "booting"
+        await fleet.resume()
+
+    def _end_leftovers(self) -> None:
+        """Processes of a predecessor that was killed together with its guardian, and its unfinished work."""
+        state = self._state
+        for container in state.containers.values():
+            if container.deleted_at is None:
+                if container.pid is not None:
+                    processes.end_leftover(container.pid, container.process_started)
+                container.state, container.deleted_at = "stopped", now()
+        for operation in state.operations.values():
+            if operation.status in ("pending", "running"):
+                operation.status, operation.error = "error", "the sandbox was stopped during it"
+                operation.finished_at = now()
+        for key in list(state.containers)[:-KEPT_RECORDS]:
+            del state.containers[key]
+        for key in list(state.operations)[:-KEPT_RECORDS]:
+            del state.operations[key]
+
+    def _signal(self, container: Container, number: int) -> None:
+        if container.pid is None or processes.start_time(container.pid) != container.process_started:
+            raise Invalid({"container": ["is not running"]})
+        signal_session(container.pid, number)
+
+    def _refuse_if_forbidden(self, what: str) -> None:
+        if self.forbid_writes:
+            self._services.hooks.violation(what)
+            raise Forbidden(f"Writes are forbidden at present (a switch of the sandbox): {what}")
+
+    def _refuse_while_deploying(self, app: App) -> None:
+        if app.id in self._deployments.running:
+            raise Conflict("A deployment of this application is in progress, try again when it has ended.")

@@ -80,7 +80,7 @@ def _decode(kind: Any, value: Any) -> Any:
         return [_decode(arguments[0], item) for item in value]
     if kind is datetime:
         return datetime.fromisoformat(value)
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         known = {field.name for field in dataclasses.fields(kind)}
         return kind(**{name: _decode(hints[name], item) for name, item in value.items() if name in known})
