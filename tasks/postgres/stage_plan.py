@@ -1,7 +1,7 @@
-"""What to do to build an archive's objects in a schema of their own: a pure function of its table of contents.
+"""What to do to build an archive's objects in a schema of their own: a pure function of its contents.
 
-The order is that of the archive within each part. Parts that can go side by side are grouped by table, because
-statements on one table in two transactions deadlock.
+The order is that of the archive within each part. Parts that can go side by side are grouped by table,
+because statements on one table in two transactions deadlock.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from tasks.postgres.archive import Entry
@@ -187,7 +188,7 @@ def plan_stage(
         tables=tuple(tables),
         foreign_keys=tuple(_foreign_key(entry, relations, by_name, renamed) for entry in parts["fk"]),
         sequence_values=tuple(renamed(entry.definition) for entry in parts["set"]),
-        last=tuple(renamed(entry.definition) for entry in [*last, *comments] if entry.kind != "COMMENT"),
+        last=tuple(renamed(entry.definition) for entry in last),
         refreshes=tuple(renamed(entry.definition) for entry in parts["refresh"]),
         after_refresh=tuple(renamed(entry.definition) for entry in [*of_view, *comments]),
         expected=expected_counts(mine),
@@ -205,7 +206,8 @@ def _table(
     renamed: Callable[[str], str],
     empty: frozenset[str],
 ) -> TableLoad:
-    indexes, constraints = [], []
+    indexes: list[str] = []
+    constraints: list[str] = []
     for entry in rest:
         parallel = entry.kind == "INDEX" and "ALTER " not in entry.definition
         (indexes if parallel else constraints).append(renamed(entry.definition))
@@ -242,9 +244,7 @@ def _foreign_key(
     unchecked = words[-2:] in (["not", "valid"], ["not", "enforced"])
     if load is None or not load.big or unchecked:
         return ForeignKey(table, text, "")
-    at = next(
-        n for n, pair in enumerate(zip(words, words[1:], strict=False)) if pair == ("add", "constraint")
-    )
+    at = next(n for n, pair in enumerate(pairwise(words)) if pair == ("add", "constraint"))
     name = text[meaningful[at + 2].start : meaningful[at + 2].end]
     validate = f"{text[: meaningful[at].start]}VALIDATE CONSTRAINT {name}"
     return ForeignKey(table, f"{text} NOT VALID", validate)
@@ -255,7 +255,7 @@ def block_sizes(entries: Iterable[Entry]) -> dict[int, int]:
     known = sorted((entry.offset, entry.dump_id) for entry in entries if entry.offset is not None)
     return {
         dump_id: after - offset
-        for (offset, dump_id), (after, _) in zip(known, known[1:], strict=False)
+        for (offset, dump_id), (after, _) in pairwise(known)
         if offset is not None and after is not None
     }
 
