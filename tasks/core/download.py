@@ -186,6 +186,8 @@ class _Download:
             if match is None or int(match[1]) != self.have or validator != self.validator:
                 raise _StartOver
             begins, length = self.have, _number(match[2])
+            if length not in (None, self.total):
+                raise _StartOver
         if self.size is not None and length is not None and length != self.size:
             self._forget()
             raise OpsError(

@@ -76,6 +76,8 @@ def _name(chain: list[BaseException]) -> str:
 
 
 def _timeout(chain: list[BaseException], connect: float | None, read: float | None) -> str:
+    if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in chain):
+        return ""  # refused at once, though urllib3 and requests count it as one of their time-outs
     for cause in chain:
         if isinstance(cause, urllib3.exceptions.ConnectTimeoutError | requests.ConnectTimeout):
             return "no connection" + (f" within {connect:g} s" if connect else " in time")
