@@ -1,8 +1,8 @@
 """git's pre-receive hook: hands the push to the platform, and prints what that says until it decides.
 
-The platform started git-receive-pack with one end of a socket pair, whose number is in SANDBOX_HOOK_FD, and
-which the hook inherits. It writes one JSON line, the updates and git's variables for the quarantine, and reads
-JSON lines: `{"text": …}` is printed, `{"exit": N}` is the verdict. Standard library only, so that it starts quickly.
+The platform started git-receive-pack with one end of a socket pair, which the hook inherits as the number in
+SANDBOX_HOOK_FD. The hook writes one JSON line, the updates and git's variables for the quarantine, and reads
+JSON lines: `{"text": …}` is printed, `{"exit": N}` is the verdict. Standard library only: it starts quickly.
 """
 
 from __future__ import annotations

@@ -37,7 +37,6 @@ def prepare(repository: Path) -> None:
         repository.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _git("init", "--quiet", "--bare", "--initial-branch=master", "--template=", str(repository))
         repository.chmod(0o700)
-    # `shallowUpdate` off: git itself refuses a push that would make the repository shallow.
     for name, value in {
         "receive.shallowUpdate": "false",
         "receive.denyDeletes": "true",
@@ -61,8 +60,19 @@ def clean_quarantine(repository: Path) -> None:
 
 
 def commit_of(repository: Path, name: str, quarantine: dict[str, str]) -> str:
-    """The commit that `name` (a commit or an annotated tag) stands for. Raises PlatformError."""
-    return _git("--git-dir", str(repository), "rev-parse", "--verify", f"{name}^{{commit}}", extra=quarantine)
+    """The commit that `name` (a commit or an annotated tag) stands for, with all of its history.
+
+    Raises PlatformError. git itself refuses a shallow push only after its hook, here the whole deployment.
+    """
+    here = ("--git-dir", str(repository))
+    commit = _git(*here, "rev-parse", "--verify", f"{name}^{{commit}}", extra=quarantine)
+    try:
+        _git(*here, "rev-list", "--quiet", commit, "--not", "--all", extra=quarantine)
+    except PlatformError:
+        raise PlatformError(
+            "Shallow pushes are refused: run git fetch --unshallow, then push again."
+        ) from None
+    return commit
 
 
 def refusal(updates: Sequence[tuple[str, str, str]]) -> str | None:

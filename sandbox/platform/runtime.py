@@ -25,7 +25,7 @@ def shell() -> str:
 
 
 def command_line(command: str) -> list[str]:
-    """`command` as the platform starts it: `.profile.d/*.sh`, then `.profile`, then the command, all by a shell."""
+    """`command` as the platform starts it: by a shell, after `.profile.d/*.sh` and `.profile`."""
     return [shell(), "-c", _START.format(shell=shell()), "start", command]
 
 
@@ -59,7 +59,7 @@ def container_environment(
     size: str,
     port: int | None = None,
 ) -> dict[str, str]:
-    """Environment of one container, in rising order of precedence: base, buildpacks', app's, the platform's own."""
+    """Environment of one container; what comes later wins: base, buildpacks, app, the platform itself."""
     environment = base_environment() | release.environment | dict(variables)
     environment |= {
         "HOME": release.folder,

@@ -1,4 +1,4 @@
-"""What the parts of the platform share: the state, the guard of its processes, and each app's log and front."""
+"""What the parts of the platform share: the state, the guard of its processes, each app's log and front."""
 
 from __future__ import annotations
 

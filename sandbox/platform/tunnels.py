@@ -21,7 +21,7 @@ class Tunnels:
         self._bytes_left: int | None = None
 
     def cut_after(self, count: int) -> None:
-        """Once the tunnels have carried `count` more bytes together, cut the connections that hold one. Once."""
+        """Once the tunnels have carried `count` more bytes together, cut the connections that hold one."""
         self._bytes_left = count
         if count <= 0:
             self.carried(0)
