@@ -43,7 +43,7 @@ _CHUNK: Final = 65536
 
 # Its own file descriptors 1 and 2 stay open on purpose: their end then means that nothing of it is left.
 _GUARD: Final = """
-import os, signal, sys, time
+import os, select, signal, sys, time
 line, grace, folder, path, argv = 3, float(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]
 os.set_inheritable(line, False)
 watched = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -67,38 +67,43 @@ def group(number):
     except OSError:
         pass
 
-def ended(*_):
+def leave_when_it_has_ended():
     pid, status = os.waitpid(program, os.WNOHANG)
-    if not pid:
-        return
-    group(signal.SIGKILL)
-    try:
-        os.write(line, str(os.waitstatus_to_exitcode(status)).encode())
-    except OSError:
-        pass
-    os._exit(0)
-
-def end(*_):
-    group(signal.SIGTERM)
-    time.sleep(grace)
-    while True:
+    if pid:
         group(signal.SIGKILL)
-        time.sleep(0.2)
+        try:
+            os.write(line, str(os.waitstatus_to_exitcode(status)).encode())
+        except OSError:
+            pass
+        os._exit(0)
 
 try:
     os.setpgid(program, program)
 except OSError:
     pass
-signal.signal(signal.SIGCHLD, ended)
-for number in watched[1:]:
-    signal.signal(number, end)
+# A signal that comes just before the waiting begins must end it: each one writes a byte to `woken`.
+woken, wake = os.pipe()
+os.set_blocking(wake, False)
+signal.set_wakeup_fd(wake)
+for number in watched:
+    signal.signal(number, lambda *_: None)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
-try:
-    while os.read(line, 1):
-        pass
-except OSError:
-    pass
-end()
+kill_at = None
+while True:
+    leave_when_it_has_ended()
+    left = None if kill_at is None else max(0, kill_at - time.monotonic())
+    ready, _, _ = select.select([woken, line] if kill_at is None else [woken], [], [], left)
+    asked = woken in ready and any(number != signal.SIGCHLD for number in os.read(woken, 64))
+    try:
+        asked = asked or (line in ready and not os.read(line, 1))
+    except OSError:
+        asked = True
+    if kill_at is not None and time.monotonic() >= kill_at:
+        group(signal.SIGKILL)
+        kill_at = time.monotonic() + 0.2
+    elif asked and kill_at is None:
+        group(signal.SIGTERM)
+        kill_at = time.monotonic() + grace
 """
 
 

@@ -23,6 +23,7 @@ class Repository(Protocol):
     """What is needed of `tasks.git.mirror.Mirror`."""
 
     def read(self, sha: str, path: str) -> str | None: ...
+    def read_all(self, sha: str, wanted: Iterable[str]) -> dict[str, str]: ...
     def paths(self, sha: str, prefix: str = "") -> list[str]: ...
     def paths_ever(self, sha: str, *patterns: str) -> set[str]: ...
 
@@ -41,27 +42,24 @@ def migrations(repository: Repository, commit: str) -> dict[str, tuple[Migration
     Found as Django finds them: `APP/migrations/NAME.py` with a class `Migration`. Those that a package
     brings are not here, nor those moved by the setting MIGRATION_MODULES; test folders are left out.
     """
-    labels: dict[str, str] = {}
     found: dict[str, list[Migration]] = defaultdict(list)
-    for folder, name, path in _migration_files(repository.paths(commit)):
-        migration = read_migration(name, repository.read(commit, path) or "")
-        if migration is None:
-            continue
-        if folder not in labels:
-            labels[folder] = app_label(folder, repository.read(commit, f"{folder}/apps.py"))
-        found[labels[folder]].append(migration)
+    files = _migration_files(repository.paths(commit))
+    texts = repository.read_all(commit, [path for _, _, path in files])
+    labels = _labels(repository, commit, files)
+    for folder, name, path in files:
+        migration = read_migration(name, texts.get(path, ""))
+        if migration is not None:
+            label = labels[folder]
+            others = tuple(old for old in migration.replaces if old != (label, name))
+            found[label].append(Migration(name, others))
     return {label: tuple(sorted(items, key=lambda item: item.name)) for label, items in sorted(found.items())}
 
 
 def migrations_ever(repository: Repository, commit: str) -> frozenset[Applied]:
     """Every migration that a commit or its ancestors have had: a row that none of them knows is newer."""
-    labels: dict[str, str] = {}
-    found = set()
-    for folder, name, _ in _migration_files(repository.paths_ever(commit, "**/migrations/*.py")):
-        if folder not in labels:
-            labels[folder] = app_label(folder, repository.read(commit, f"{folder}/apps.py"))
-        found.add((labels[folder], name))
-    return frozenset(found)
+    files = _migration_files(repository.paths_ever(commit, "**/migrations/*.py"))
+    labels = _labels(repository, commit, files)
+    return frozenset((labels[folder], name) for folder, name, _ in files)
 
 
 def read_migration(name: str, source: str) -> Migration | None:
@@ -114,6 +112,12 @@ def procfile(text: str) -> dict[str, str]:
 def labels(*releases: Mapping[str, tuple[Migration, ...]]) -> frozenset[str]:
     """The apps whose migrations any of these releases ships itself."""
     return frozenset(label for release in releases for label in release)
+
+
+def _labels(repository: Repository, commit: str, files: Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    folders = {folder for folder, _, _ in files}
+    texts = repository.read_all(commit, [f"{folder}/apps.py" for folder in folders])
+    return {folder: app_label(folder, texts.get(f"{folder}/apps.py")) for folder in folders}
 
 
 def _migration_files(paths: Iterable[str]) -> list[tuple[str, str, str]]:

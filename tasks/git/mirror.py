@@ -10,14 +10,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from git import GitDB, Repo
+from git import Repo
 from git.exc import BadName, GitError, ODBError
 from git.objects import Blob
 from git.objects import Commit as StoredCommit
@@ -41,7 +41,7 @@ Kind = Literal["tag", "branch", "commit"]
 
 # Where a file's `export-ignore` would make an archive differ from the commit that a push deploys.
 _ATTRIBUTES: Final = "* -export-ignore -export-subst\n"
-_RECEIVING: Final = re.compile(r"Receiving objects: .*\((\d+)/(\d+)\)")
+_RECEIVING: Final = re.compile(r"(?:Receiving|Unpacking) objects: .*\((\d+)/(\d+)\)")
 _BROKEN: Final = re.compile(
     r"object file .* is empty|loose object .* is corrupt|bad object|unable to read (?:tree|sha1)|"
     r"did not send all necessary objects|packfile .* (?:cannot be accessed|does not match)|bad signature"
@@ -96,7 +96,6 @@ class Mirror:
         self.url = url
         self.folder = folder or paths.cache("git", hashlib.sha256(url.encode()).hexdigest()[:24])
         self._token = token
-        self._repository: Repo | None = None
 
     @property
     def updated_at(self) -> datetime | None:
@@ -136,16 +135,16 @@ class Mirror:
         """
         asked = ref.strip()
         attempted = f"Looking for the release {asked!r}"
-        repository = self._opened()
-        refs = {str(found.path): found for found in repository.refs}
-        kinds: tuple[tuple[Kind, str], ...] = (("tag", "refs/tags/"), ("branch", "refs/heads/"))
-        for kind, prefix in kinds:
-            found = refs.get(prefix + asked.removeprefix(prefix))
-            if found is not None:
-                try:
-                    return Pinned(asked, found.commit.hexsha, kind)
-                except ValueError:
-                    raise Refused(attempted, f"this {kind} does not lead to a commit") from None
+        with self._opened() as repository:
+            refs = {str(found.path): found for found in repository.refs}
+            kinds: tuple[tuple[Kind, str], ...] = (("tag", "refs/tags/"), ("branch", "refs/heads/"))
+            for kind, prefix in kinds:
+                found = refs.get(prefix + asked.removeprefix(prefix))
+                if found is not None:
+                    try:
+                        return Pinned(asked, found.commit.hexsha, kind)
+                    except ValueError:
+                        raise Refused(attempted, f"this {kind} does not lead to a commit") from None
         if re.fullmatch(r"[0-9a-fA-F]{4,64}", asked):
             commits = self._commits_beginning_with(asked.lower())
             if len(commits) == 1:
@@ -172,16 +171,16 @@ class Mirror:
     def tags(self) -> list[Tag]:
         """All tags that lead to a commit, the newest first."""
         found = []
-        for tag in self._opened().tags:
-            try:
-                commit = tag.commit
-                annotation = tag.tag
-            except ValueError:
-                continue  # leads to a file or a tree
-            moment = annotation.tagged_date if annotation is not None else commit.committed_date
-            found.append(
-                Tag(tag.name, commit.hexsha, datetime.fromtimestamp(moment, UTC), annotation is not None)
-            )
+        with self._opened() as repository:
+            for tag in repository.tags:
+                try:
+                    commit = tag.commit
+                    annotation = tag.tag
+                except ValueError:
+                    continue  # leads to a file or a tree
+                moment = annotation.tagged_date if annotation is not None else commit.committed_date
+                date = datetime.fromtimestamp(moment, UTC)
+                found.append(Tag(tag.name, commit.hexsha, date, annotation is not None))
         return sorted(found, key=lambda tag: (tag.date, tag.name), reverse=True)
 
     def commits(self, old: str, new: str) -> list[Commit]:
@@ -189,8 +188,7 @@ class Mirror:
 
         Raises OpsError when one of them is not in the repository.
         """
-        for sha in (old, new):
-            self._commit(sha)
+        self._check(old, new)
         output = git(
             self.folder,
             "log",
@@ -208,29 +206,39 @@ class Mirror:
 
     def commit(self, sha: str) -> Commit:
         """One commit by its whole id; raises OpsError when it is not in the repository."""
-        found = self._commit(sha)
-        summary = found.summary if isinstance(found.summary, str) else found.summary.decode("utf-8", "replace")
-        return Commit(found.hexsha, found.author.name or "", found.authored_datetime, summary)
+        with self._opened() as repository:
+            found = self._commit(repository, sha)
+            subject = found.summary
+            text = subject if isinstance(subject, str) else subject.decode("utf-8", "replace")
+            return Commit(found.hexsha, found.author.name or "", found.authored_datetime, text)
 
     def has(self, sha: str) -> bool:
         """Whether a whole commit id is known here."""
         try:
-            self._commit(sha)
+            self._check(sha)
         except OpsError:
             return False
         return True
 
     def read(self, sha: str, path: str) -> str | None:
         """A file's text at a commit; None where there is no such file."""
-        try:
-            item = self._commit(sha).tree / path.strip("/")
-        except KeyError:
-            return None
-        return item.data_stream.read().decode("utf-8", "replace") if isinstance(item, Blob) else None
+        return self.read_all(sha, [path]).get(path)
+
+    def read_all(self, sha: str, wanted: Iterable[str]) -> dict[str, str]:
+        """The texts of those of these files that a commit has, by path."""
+        found = {}
+        with self._opened() as repository:
+            tree = self._commit(repository, sha).tree
+            for path in wanted:
+                with contextlib.suppress(KeyError):
+                    item = tree / path.strip("/")
+                    if isinstance(item, Blob):
+                        found[path] = item.data_stream.read().decode("utf-8", "replace")
+        return found
 
     def paths(self, sha: str, prefix: str = "") -> list[str]:
         """The files of a commit whose path begins with `prefix`, sorted."""
-        self._commit(sha)
+        self._check(sha)
         output = git(
             self.folder,
             *("ls-tree", "-r", "-z", "--full-tree", "--name-only", "--end-of-options", sha),
@@ -240,7 +248,7 @@ class Mirror:
 
     def paths_ever(self, sha: str, *patterns: str) -> set[str]:
         """The files that a commit or any of its ancestors has had, by git's path patterns."""
-        self._commit(sha)
+        self._check(sha)
         output = git(
             self.folder,
             *("log", "--no-renames", "--diff-filter=A", "--name-only", "-z", "--format="),
@@ -251,7 +259,7 @@ class Mirror:
 
     def tarball(self, sha: str, to: Path) -> None:
         """Write a commit as a private gzip tar with one root folder, exactly as a push would deploy it."""
-        self._commit(sha)
+        self._check(sha)
         os.close(os.open(to, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600))
         to.chmod(0o600)
         git(
@@ -262,40 +270,40 @@ class Mirror:
             timeout=600,
         )
 
-    def close(self) -> None:
-        """Let go of the open pack files; the next reading opens them again."""
-        if self._repository is not None:
-            self._repository.close()
-            self._repository = None
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Repo]:
+        """GitPython on the copy, for one reading: its `git cat-file` child must not serve two greenlets."""
+        try:
+            repository = Repo(self.folder)
+        except (GitError, OSError):
+            raise OpsError(
+                f"Reading the copy of {self.url}",
+                "it has not been fetched yet",
+                next_step="run it once with the network: it is fetched into the cache",
+            ) from None
+        # GitPython can't take a variable away, and git's hooks set this one.
+        repository.git.update_environment(GIT_DIR=str(self.folder.absolute()))
+        try:
+            yield repository
+        finally:
+            repository.close()
 
-    def _opened(self) -> Repo:
-        if self._repository is None:
-            try:
-                # GitDB reads packs in this process: no child is left behind, and native threads can use it.
-                self._repository = Repo(self.folder, odbt=GitDB)
-            except (GitError, OSError):
-                raise OpsError(
-                    f"Reading the copy of {self.url}",
-                    "it has not been fetched yet",
-                    next_step="run it once with the network: it is fetched into the cache",
-                ) from None
-        return self._repository
+    def _check(self, *shas: str) -> None:
+        with self._opened() as repository:
+            for sha in shas:
+                self._commit(repository, sha)
 
-    def _commit(self, sha: str) -> StoredCommit:
+    def _commit(self, repository: Repo, sha: str) -> StoredCommit:
         attempted = f"Reading the commit {sha[:12]}"
         if not is_commit(sha):
             raise OpsError(attempted, "this is not a whole commit id")
-        for attempt in (1, 2):
-            try:
-                found = self._opened().rev_parse(sha)
-            except (BadName, ODBError, ValueError, OSError):
-                if attempt == 1:
-                    self.close()  # another run may have fetched it since the packs were opened
-                    continue
-                raise OpsError(attempted, f"{self.url} has no such commit, or not any more") from None
-            if isinstance(found, StoredCommit):
-                return found
-        raise OpsError(attempted, "this is not a commit")
+        try:
+            found = repository.rev_parse(sha)
+        except (BadName, ODBError, ValueError):
+            raise OpsError(attempted, f"{self.url} has no such commit, or not any more") from None
+        if not isinstance(found, StoredCommit):
+            raise OpsError(attempted, "this is not a commit")
+        return found
 
     def _commits_beginning_with(self, short: str) -> list[str]:
         output = git(
@@ -304,7 +312,6 @@ class Mirror:
         return sorted(sha for sha in output.split() if self.has(sha))
 
     def _prepare(self) -> None:
-        self.close()
         paths.private(self.folder)
         git(self.folder, "init", "--quiet", "--bare", ".", attempted="Preparing the copy of the repository")
         (self.folder / "info").mkdir(exist_ok=True)
@@ -333,7 +340,6 @@ class Mirror:
         env = {**QUIET_ENVIRONMENT, **git_environment(), **token_environment(self.url, self._token)}
         with Child.start(command, env=env, cwd=self.folder, on_line=on_line) as child:
             code = child.wait(stop=stop)
-        self.close()
         if code == 0:
             return
         attempted = f"Fetching {self.url}"
