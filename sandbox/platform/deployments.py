@@ -54,14 +54,22 @@ class Run:
         self.cut = cut
         """Cuts the pusher's connection, for the scenario `aborted`."""
         self.task: asyncio.Task[None] | None = None
+        """Carries it out and records how it ended; never cancelled."""
+        self.work: asyncio.Task[None] | None = None
+        """The part of it that an abort cancels."""
 
     def abort(self) -> None:
         """The pusher is gone. As documented this ends a deployment only until it is starting.
 
         From then on it goes on to its end without the pusher, whose branch doesn't move any more.
         """
-        if self.deployment.status in ("queued", "building", "pushing") and self.task is not None:
-            self.task.cancel()
+        if self.deployment.status in ("queued", "building", "pushing"):
+            self.cancel()
+
+    def cancel(self) -> None:
+        """End it as `aborted`, whatever state it is in."""
+        if self.work is not None:
+            self.work.cancel()
 
     async def finished(self) -> Deployment:
         """Until it is in a final state."""
@@ -135,8 +143,7 @@ class Deployments:
         """End all deployments (`aborted`) and wait for the old containers that are being replaced."""
         runs = list(self.running.values())
         for run in runs:
-            if run.task is not None:
-                run.task.cancel()
+            run.cancel()
         for run in runs:
             await run.finished()
         for task in list(self._retiring):
@@ -147,14 +154,12 @@ class Deployments:
     async def _carry_out(self, app: App, source: Source, pusher: User, run: Run) -> None:
         deployment, emit = run.deployment, self._emitter(run)
         folder = self._services.app_folder(app) / "releases" / deployment.id
+        scratch = Path(tempfile.mkdtemp(prefix="build-", dir=self._services.app_folder(app)))
+        run.work = asyncio.create_task(self._deploy(app, source, pusher, run, folder, scratch, emit))
         error: str | None = None
         status = "success"
         try:
-            scratch = Path(tempfile.mkdtemp(prefix="build-", dir=self._services.app_folder(app)))
-            try:
-                await self._deploy(app, source, pusher, run, folder, scratch, emit)
-            finally:
-                await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            await run.work
         except BuildFailure as failure:
             status, error = "build-error", str(failure)
         except BootFailure as failure:
@@ -167,6 +172,7 @@ class Deployments:
             _log.exception("deployment %s of %s", deployment.id, app.name)
             status = "crashed-error" if deployment.status == "starting" else "build-error"
             error = f"the sandbox itself failed: {failure}"
+        await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
         del self.running[app.id]
         if error is not None:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

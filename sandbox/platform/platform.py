@@ -239,14 +239,14 @@ class Platform:
         self._refuse_if_forbidden(f"one-off on {app.name}")
         return self._one_offs.create(app, command, env, size, detached, user)
 
-    async def stop_container(self, app: App, container: Container) -> None:
+    async def stop_container(self, container: Container) -> None:
         """SIGTERM, then SIGKILL after the app's stop timeout. One-offs only: raises Invalid else."""
         one_off = self._one_offs.by_container(container)
         if one_off is None:
             raise Invalid({"container": ["is not a running one-off"]})
-        await one_off.stop(app.scenario.stop_timeout)
+        await one_off.stop(one_off.app.scenario.stop_timeout)
 
-    async def signal_container(self, app: App, container: Container, signal: str) -> None:
+    async def signal_container(self, container: Container, signal: str) -> None:
         """SIGUSR1 or SIGUSR2. Raises Invalid."""
         if signal not in ("SIGUSR1", "SIGUSR2"):
             raise Invalid({"signal": ["must be SIGUSR1 or SIGUSR2"]})
