@@ -129,7 +129,7 @@ class Team:
 
 async def _payload(request: web.Request) -> dict[str, Any]:
     """The JSON object, sent as the body, as the form field `payload`, or as a multipart form's fields."""
-    kind = request.content_type if "Content-Type" in request.headers else "application/json"
+    kind = request.content_type if request.headers.get("Content-Type") else "application/json"
     try:
         if kind == "application/json":
             content: Any = json.loads(await request.text(), strict=False)

