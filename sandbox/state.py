@@ -1,7 +1,7 @@
 """Where a sandbox lives and what opens it: one private folder with `sandbox.json`, keys and data.
 
-Several sandboxes run side by side, each in a folder of its own. Ports and secrets are picked once and kept, so
-that addresses stay the same over `down` and `up`.
+Several sandboxes run side by side, each in a folder of its own. Ports and secrets are picked once and kept,
+so that addresses stay the same over `down` and `up`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from typing import Final
 import asyncssh
 import platformdirs
 
+from sandbox.platform.processes import start_time
+
 FILE_NAME: Final = "sandbox.json"
 REGION: Final = "sandbox"
 FIXED_PORTS: Final = ("platform", "github", "mattermost", "postgres")
-"""What listens on 127.0.0.1 in every sandbox; SSH, attach and the apps' routers are the platform's (`Store.port`)."""
+"""What listens on 127.0.0.1 in every sandbox; SSH, attach and routers are the platform's (`Store.port`)."""
 
 
 class SandboxDown(Exception):
@@ -57,12 +59,17 @@ class SandboxState:
     """Of the SSH server's key, as ssh-keygen -l prints it: `SHA256:…`."""
     host_key: str = ""
     """Its public part, `ssh-ed25519 AAAA…`."""
+    seeded: bool = False
+    """Whether the first start has made the two apps."""
     pid: int | None = None
     """The supervisor's process, while it runs."""
     pid_started: str | None = None
-    """When the kernel says that this process began; tells a recycled pid from ours."""
-    children: dict[str, list[str]] = field(default_factory=dict)
-    """Long-lived children of the supervisor by name: [pid, started]."""
+    """When the system says that this process began; tells a recycled pid from ours."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the supervisor that wrote this is alive."""
+        return self.pid is not None and self.pid_started == start_time(self.pid)
 
     @property
     def path(self) -> Path:
@@ -178,19 +185,6 @@ def write_private(path: Path, text: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             Path(temporary).unlink()
         raise
-
-
-def process_started(pid: int) -> str | None:
-    """When the process `pid` began, in the kernel's ticks since boot; None when there is no such process.
-
-    A zombie counts as gone: it runs nothing any more.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in ("Z", "X") else fields[19]
 
 
 def _write_key(path: Path, comment: str) -> None:

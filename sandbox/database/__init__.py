@@ -1,1 +1,1 @@
-"""PostgreSQL as the platform runs it: one real server, a database and roles for each add-on, backups, quotas."""
+"""PostgreSQL as the platform runs it: one real server, a database and roles an add-on, backups, quotas."""

@@ -1,4 +1,4 @@
-"""Logical backups as the platform makes them: a real pg_dump archive in a .tar.gz, with the documented states."""
+"""Logical backups as the platform makes them: real pg_dump archives in a .tar.gz, with documented states."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Backups:
     def schedule(self, addon: Addon, scenario: Scenario, method: str, at: datetime | None = None) -> Backup:
         """Begin a backup; returns at once, with the backup in state `scheduled`.
 
-        + at: the moment that its name and times claim (a nightly backup taken for a test); now when not given.
-          What it holds is always what the database holds now.
+        + at: the moment that its name and times claim (a nightly backup taken for a test); now when not
+          given. What it holds is always what the database holds now.
         """
         created = at or now()
         backup = Backup(
@@ -120,7 +120,8 @@ class Backups:
         try:
             process = await asyncio.create_subprocess_exec(
                 self._server.program("pg_dump"), "--format=custom", "--host=127.0.0.1",
-                f"--port={self._server.port}", f"--username={SUPERUSER}", "--no-password", addon.database.name,
+                f"--port={self._server.port}", f"--username={SUPERUSER}", "--no-password",
+                addon.database.name,
                 stdin=asyncio.subprocess.DEVNULL, stdout=handle, stderr=asyncio.subprocess.PIPE,
                 env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "PGPASSWORD": self._server.password,
                      "PGAPPNAME": "sandbox backup"},

@@ -110,7 +110,7 @@ class Databases:
 
     def variables_for_containers(self, app: App) -> dict[str, str]:
         """The app's variables that name one of its databases, with the host replaced by loopback."""
-        replaced = {}
+        replaced: dict[str, str] = {}
         for addon in self.of(app):
             for variable in app.variables.values():
                 value = replaced.get(variable.name, variable.value)

@@ -1,13 +1,13 @@
-"""A full disk, for one database: a write that would make it larger than its quota gets ENOSPC from the kernel.
+"""A full disk for one database: a write that would make it larger than its quota gets ENOSPC from the kernel.
 
-PostgreSQL has no quota, and no file system's quota can be had without privileges. So the server is started under
-a seccomp filter which hands its `pwrite`, `pwritev` and `fallocate` calls to the supervisor before they run
-(seccomp_unotify(2), Linux 5.5, no privilege needed). The supervisor lets them go on, but answers "No space left on
-device" for those that would lengthen a file of a database that is over its quota. What PostgreSQL then does and says
-(SQLSTATE 53100, `could not extend file`) is its own. Write-ahead log and temporary files are not counted.
+PostgreSQL has no quota, and a file system's needs privileges. So the server is started under a seccomp
+filter which hands its `pwrite`, `pwritev` and `fallocate` calls to the supervisor before they run
+(seccomp_unotify(2), Linux 5.5, no privilege needed). The supervisor lets them go on, but answers "No space
+left on device" for those that would lengthen a file of a database beyond its quota. What PostgreSQL then does
+and says (SQLSTATE 53100, `could not extend file`) is its own. Write-ahead log and temporary files don't count.
 
-The filter costs time on each of these calls, so the server runs without it until a quota is asked for; setting the
-first one and lifting the last one restart it.
+The filter costs time on each of these calls, so the server runs without it until a quota is asked for;
+setting the first one and lifting the last one restart it.
 """
 
 from __future__ import annotations
@@ -148,12 +148,12 @@ class DiskQuota:
     def _would_overfill(self, calls: _Calls, pid: int, number: int, values: list[int]) -> bool:
         opened = f"/proc/{pid}/fd/{values[0]}"
         try:
-            path = os.readlink(opened)
-            found = re.search(r"/base/(\d+)/[^/]+$", path)
+            path = Path(opened).readlink()
+            found = re.search(r"/base/(\d+)/[^/]+$", str(path))
             if not found or int(found[1]) not in self._limits:
                 return False
-            length = os.stat(opened).st_size
-            used = self._measure(int(found[1]), Path(path).parent)
+            length = Path(opened).stat().st_size
+            used = self._measure(int(found[1]), path.parent)
         except OSError:
             return False
         if number == calls.fallocate:
@@ -192,7 +192,7 @@ def _require_support() -> None:
 
 
 def _installer(channel: socket.socket) -> Callable[[], None]:
-    """What the server's process does before it becomes PostgreSQL: install the filter, send us its listener."""
+    """What the server's process does before it becomes PostgreSQL: filter itself, send us the listener."""
     calls = _CALLS[platform.machine()]
     watched = (calls.pwrite, calls.pwritev, calls.fallocate)
     program = [(_LOAD_SYSCALL, 0, 0, 0)]

@@ -1,7 +1,7 @@
-"""What an add-on is inside the server: a database of the platform's, the application's role, a read-only role.
+"""What an add-on is inside the server: a database of the platform's, the application's role, a reader.
 
-Rights are those that the platform documents: the application's role is no superuser and doesn't own its database;
-it has ALL on it and CREATE on the schema `public`. Extensions belong to the platform.
+Rights are those that the platform documents: the application's role is no superuser and doesn't own its
+database; it has ALL on it and CREATE on the schema `public`. Extensions belong to the platform.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 import psycopg
 from psycopg import sql
 
-from sandbox.database.server import SUPERUSER, PostgresServer
+from sandbox.database.server import PostgresServer
 from sandbox.platform.model import DatabaseState
 
 EXTENSIONS: Final = ("pg_stat_statements", "pg_trgm", "unaccent", "fuzzystrmatch", "uuid-ossp", "postgis")
@@ -22,7 +22,7 @@ READONLY_CONNECTION_LIMIT: Final = 5
 
 
 def provision(server: PostgresServer, database: DatabaseState) -> None:
-    """Make the add-on's database and roles, or bring them to what they must be; running it again changes nothing."""
+    """Make the add-on's database and roles, or bring them to what they must be; again changes nothing."""
     name, role, reader = (
         sql.Identifier(text) for text in (database.name, database.role, database.readonly_role)
     )
@@ -78,7 +78,8 @@ def _role(connection: psycopg.Connection, name: str, password: str, limit: int) 
     known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
     connection.execute(
         sql.SQL(
-            "{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT {} PASSWORD {}"
+            "{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
+            " CONNECTION LIMIT {} PASSWORD {}"
         ).format(
             sql.SQL("ALTER" if known else "CREATE"),
             sql.Identifier(name),
@@ -86,6 +87,3 @@ def _role(connection: psycopg.Connection, name: str, password: str, limit: int) 
             sql.Literal(hashed),
         )
     )
-
-
-__all__ = ["CONNECTION_LIMIT", "EXTENSIONS", "SUPERUSER", "provision", "remove", "size"]

