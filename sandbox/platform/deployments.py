@@ -57,6 +57,7 @@ class Run:
         """Carries it out and records how it ended; never cancelled."""
         self.work: asyncio.Task[None] | None = None
         """The part of it that an abort cancels."""
+        self.cancelled = False
 
     def abort(self) -> None:
         """The pusher is gone. As documented this ends a deployment only until it is starting.
@@ -68,6 +69,7 @@ class Run:
 
     def cancel(self) -> None:
         """End it as `aborted`, whatever state it is in."""
+        self.cancelled = True
         if self.work is not None:
             self.work.cancel()
 
@@ -156,6 +158,8 @@ class Deployments:
         folder = self._services.app_folder(app) / "releases" / deployment.id
         scratch = Path(tempfile.mkdtemp(prefix="build-", dir=self._services.app_folder(app)))
         run.work = asyncio.create_task(self._deploy(app, source, pusher, run, folder, scratch, emit))
+        if run.cancelled:
+            run.work.cancel()
         error: str | None = None
         status = "success"
         try:
