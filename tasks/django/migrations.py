@@ -118,22 +118,19 @@ def _missing(
 ) -> tuple[Applied, ...]:
     """The migrations that `migrate` would run, with Django's rules for squashed ones.
 
-    A squashed migration counts as applied when it is recorded or all that it replaces are. It is used only
-    when all or none of them are; in between, what is left of them runs instead.
+    A squashed migration counts as applied when all that it replaces are, whatever its own row says. It is
+    used only when all or none of them are; in between, what is left of them runs instead.
     """
     files = {(label, item.name): item for label, items in release.items() for item in items}
     replaced_by = {old: row for row, item in files.items() for old in item.replaces}
 
-    def covered(row: Applied) -> bool:
-        squash = replaced_by.get(row)
-        return squash is not None and (squash in applied or covered(squash))
-
     def done(row: Applied) -> bool:
         replaces = files[row].replaces if row in files else ()
-        return row in applied or covered(row) or (bool(replaces) and all(map(done, replaces)))
+        return all(map(done, replaces)) if replaces else row in applied
 
     def begun(row: Applied) -> bool:
-        return row in applied or (row in files and any(map(begun, files[row].replaces)))
+        replaces = files[row].replaces if row in files else ()
+        return any(map(begun, replaces)) if replaces else row in applied
 
     def runs(row: Applied) -> bool:
         replaces = files[row].replaces

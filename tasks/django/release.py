@@ -68,7 +68,8 @@ def read_migration(name: str, source: str) -> Migration | None:
         if node.name == "Migration":
             replaces = _assigned(node, "replaces")
             pairs = replaces if isinstance(replaces, list | tuple) else ()
-            return Migration(name, tuple((str(app), str(old)) for app, old in pairs))
+            whole = (pair for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2)
+            return Migration(name, tuple((str(app), str(old)) for app, old in whole))
     return None
 
 
