@@ -12,6 +12,7 @@ from sandbox.platform.services import Services
 
 _SETTLE_SECONDS = 0.2
 """How long processes without a port must stay alive to count as booted."""
+_RESUME_SECONDS = 10.0
 
 
 class Fleet:
@@ -40,7 +41,10 @@ class Fleet:
             raise
 
     async def resume(self) -> None:
-        """Start what the formation wants, now its app's only fleet: containers that fail are tried again."""
+        """Start what the formation wants, as its app's only fleet: containers that fail are tried again.
+
+        Returns when they are up, or one has failed, or after some seconds: a start mustn't hang on them.
+        """
         for process_type, formation in self.app.formation.items():
             if process_type in self.release.procfile:
                 for index in range(1, formation.amount + 1):
@@ -48,9 +52,9 @@ class Fleet:
         self.take_over()
         for instance in self.instances:
             instance.start()
-        for instance in self.instances:
-            with contextlib.suppress(BootFailure):
-                await instance.ready()
+        with contextlib.suppress(BootFailure, TimeoutError):
+            async with asyncio.timeout(_RESUME_SECONDS):
+                await asyncio.gather(*(instance.ready() for instance in self.instances))
 
     def take_over(self) -> None:
         """From now on this fleet gets the requests, and its containers come back when they crash."""

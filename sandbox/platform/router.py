@@ -149,6 +149,11 @@ class Router:
             return answer
         except aiohttp.ClientConnectorError:
             raise
+        except ConnectionResetError:
+            # The reader is gone; a container that resets its connection is a ClientOSError.
+            if answer is not None:
+                return answer
+            raise
         except TimeoutError:
             if answer is None:
                 return self._page(504, "Timeout", "The application took too long to answer.", request_id)
