@@ -225,6 +225,7 @@ class Supervisor:
 
 def serve(folder: Path) -> int:
     """Run the sandbox in `folder` until told to stop; the exit code for the shell."""
+    os.umask(0o077)
     state = SandboxState.load(folder)
     try:
         with _hold(folder):
