@@ -25,6 +25,7 @@ from tasks.django.release import (
 )
 
 SHA = "1" * 40
+FIRST = "class A(AppConfig):\n    label = 'a'\n"
 
 
 class Tree:
@@ -48,7 +49,8 @@ class Tree:
 
 
 def migration(replaces: str = "") -> str:
-    return f"from django.db import migrations\n\nclass Migration(migrations.Migration):\n    {replaces or 'pass'}\n"
+    head = "from django.db import migrations\n\nclass Migration(migrations.Migration):\n"
+    return f"{head}    {replaces or 'pass'}\n"
 
 
 def test_migrations_are_found_as_django_finds_them() -> None:
@@ -85,14 +87,14 @@ def test_migrations_are_found_as_django_finds_them() -> None:
         ("class A(AppConfig):\n    label: str = 'typed'\n", "typed"),
         ("class A(AppConfig):\n    label = compute()\n", "data"),
         (
-            "class A(AppConfig):\n    label = 'a'\nclass B(AppConfig):\n    label = 'b'\n    default = True\n",
+            f"{FIRST}class B(AppConfig):\n    label = 'b'\n    default = True\n",
             "b",
         ),
         (
-            "class A(AppConfig):\n    label = 'a'\n    default = False\nclass B(AppConfig):\n    label = 'b'\n",
+            f"{FIRST}    default = False\nclass B(AppConfig):\n    label = 'b'\n",
             "b",
         ),
-        ("class A(AppConfig):\n    label = 'a'\nclass B(AppConfig):\n    label = 'b'\n", "data"),
+        (f"{FIRST}class B(AppConfig):\n    label = 'b'\n", "data"),
         ("class Other:\n    label = 'x'\n", "data"),
     ],
 )
@@ -103,12 +105,15 @@ def test_app_label(apps: str | None, label: str) -> None:
 @pytest.mark.parametrize(
     ("source", "replaces"),
     [
-        ("replaces = [('shop', '0001_initial'), ('shop', '0002_more')]", (("shop", "0001_initial"), ("shop", "0002_more"))),
+        (
+            "replaces = [('shop', '0001_initial'), ('shop', '0002_more')]",
+            (("shop", "0001_initial"), ("shop", "0002_more")),
+        ),
         ("replaces: list = (('shop', '0001_initial'),)", (("shop", "0001_initial"),)),
         ("replaces = computed()", ()),
         ("replaces = ['not a pair']", ()),
     ],
-)  # fmt: skip
+)
 def test_squashed_migrations_name_what_they_replace(
     source: str, replaces: tuple[tuple[str, str], ...]
 ) -> None:
@@ -128,7 +133,10 @@ def test_the_label_of_a_release_and_its_history() -> None:
 
 
 def test_postdeploy_commands() -> None:
-    text = "web: gunicorn core.wsgi\n# postdeploy: not this\npostdeploy: python manage.py createcachetable && python manage.py migrate; ./x\r\n"
+    text = (
+        "web: gunicorn core.wsgi\n# postdeploy: not this\n"
+        "postdeploy: python manage.py createcachetable && python manage.py migrate; ./x\r\n"
+    )
     assert postdeploy_commands(Tree({"Procfile": text}), SHA) == (
         "python manage.py createcachetable",
         "python manage.py migrate",
