@@ -79,7 +79,7 @@ class Archive:
         return tuple(entry for entry in self.entries if entry.kind == "TABLE DATA" and entry.has_data)
 
     def names(self, schema: str) -> frozenset[str]:
-        """The names of all objects that the archive itself puts into the schema, without those of extensions."""
+        """The names of all objects that the archive itself puts into the schema; none of an extension."""
         return names_in(self.entries, schema)
 
     def verdicts(self, schema: str) -> tuple[Verdict, ...]:

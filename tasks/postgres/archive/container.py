@@ -54,12 +54,12 @@ def open_backup(path: Path, folder: Path, *, progress: Progress, stop: Stop, lar
     """
     unpacking = _Unpacking(path, folder, largest)
 
-    def first_bytes_then_the_rest(pieces: Pieces) -> None:
+    def header_then_what_is_written(pieces: Pieces) -> None:
         read_header(Source(pieces, path.name))
-        while pieces.read():
+        while unpacking.unpacked != path and pieces.read():
             pass
 
-    unpacking.run(first_bytes_then_the_rest, progress, stop)
+    unpacking.run(header_then_what_is_written, progress, stop)
     return unpacking.unpacked
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import pairwise
 from typing import Final
 
 from tasks.postgres.archive.toc import Entry
@@ -42,6 +43,7 @@ _BUILT: Final = frozenset(
     }
 )  # fmt: skip
 
+_IN_NO_SCHEMA: Final = "belongs to the database, not to a schema: the live one stays"
 _LEFT: Final = {
     "ENCODING": "a setting of the archive itself",
     "STDSTRINGS": "a setting of the archive itself",
@@ -57,15 +59,15 @@ _LEFT: Final = {
     "DEFAULT ACL": "default privileges stay as the live schema has them",
     "SECURITY LABEL": "security labels are not restored",
     "STATISTICS DATA": "statistics are computed anew",
-    "FOREIGN DATA WRAPPER": "belongs to the database, not to a schema: the live one stays",
-    "SERVER": "belongs to the database, not to a schema: the live one stays",
-    "USER MAPPING": "belongs to the database, not to a schema: the live one stays",
-    "PUBLICATION": "belongs to the database, not to a schema: the live one stays",
-    "PUBLICATION TABLE": "belongs to the database, not to a schema: the live one stays",
-    "PUBLICATION TABLES IN SCHEMA": "belongs to the database, not to a schema: the live one stays",
-    "SUBSCRIPTION": "belongs to the database, not to a schema: the live one stays",
-    "SUBSCRIPTION TABLE": "belongs to the database, not to a schema: the live one stays",
-    "EVENT TRIGGER": "belongs to the database, not to a schema: the live one stays",
+    "FOREIGN DATA WRAPPER": _IN_NO_SCHEMA,
+    "SERVER": _IN_NO_SCHEMA,
+    "USER MAPPING": _IN_NO_SCHEMA,
+    "PUBLICATION": _IN_NO_SCHEMA,
+    "PUBLICATION TABLE": _IN_NO_SCHEMA,
+    "PUBLICATION TABLES IN SCHEMA": _IN_NO_SCHEMA,
+    "SUBSCRIPTION": _IN_NO_SCHEMA,
+    "SUBSCRIPTION TABLE": _IN_NO_SCHEMA,
+    "EVENT TRIGGER": _IN_NO_SCHEMA,
 }
 
 _REFUSED: Final = {
@@ -80,6 +82,19 @@ _REFUSED: Final = {
     "TEXT SEARCH PARSER": "only a superuser may create it",
     "TEXT SEARCH TEMPLATE": "only a superuser may create it",
     "SHELL TYPE": "only a superuser may create a base type",
+}
+
+# Types whose values are names, looked up as rows are loaded, and the kinds of entries that they may name.
+_NAMED_BY_VALUES: Final = {
+    "regclass": frozenset({"TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "INDEX", "FOREIGN TABLE"}),
+    "regtype": frozenset({"TABLE", "VIEW", "MATERIALIZED VIEW", "TYPE", "DOMAIN", "FOREIGN TABLE"}),
+    "regproc": frozenset({"FUNCTION", "PROCEDURE", "AGGREGATE"}),
+    "regprocedure": frozenset({"FUNCTION", "PROCEDURE", "AGGREGATE"}),
+    "regoper": frozenset({"OPERATOR"}),
+    "regoperator": frozenset({"OPERATOR"}),
+    "regcollation": frozenset({"COLLATION"}),
+    "regconfig": frozenset({"TEXT SEARCH CONFIGURATION"}),
+    "regdictionary": frozenset({"TEXT SEARCH DICTIONARY"}),
 }
 
 # Entries whose tag is the name of an object of the schema, as the server has it.
@@ -129,12 +144,24 @@ def extension_data(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 def verdicts(entries: Iterable[Entry], schema: str) -> tuple[Verdict, ...]:
     """What a restore of this schema does with each entry, in the archive's order."""
     entries = tuple(entries)
-    foreign_rows = {entry.dump_id for entry in extension_data(entries)}
-    defines_tables = any(entry.kind == "TABLE" for entry in entries)
-    return tuple(_verdict(entry, schema, foreign_rows, defines_tables) for entry in entries)
+    around = _Around(
+        schema=schema,
+        kinds=frozenset(entry.kind for entry in entries if entry.schema == schema),
+        extension_rows=frozenset(entry.dump_id for entry in extension_data(entries)),
+    )
+    return tuple(_verdict(entry, around) for entry in entries)
 
 
-def _verdict(entry: Entry, schema: str, foreign_rows: set[int], defines_tables: bool) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What an entry's verdict depends on besides the entry."""
+
+    schema: str
+    kinds: frozenset[str]
+    extension_rows: frozenset[int]
+
+
+def _verdict(entry: Entry, around: _Around) -> Verdict:
     if entry.kind in _REFUSED:
         return Verdict(entry, Treatment.REFUSE, _REFUSED[entry.kind])
     if entry.kind in _LEFT:
@@ -142,32 +169,43 @@ def _verdict(entry: Entry, schema: str, foreign_rows: set[int], defines_tables: 
     if entry.kind not in _BUILT:
         return Verdict(entry, Treatment.REFUSE, f"{entry.kind} is a kind of entry that is not known here")
     if entry.schema is None:
-        return Verdict(entry, Treatment.LEAVE, "belongs to the database, not to a schema: the live one stays")
-    if entry.schema != schema:
+        return Verdict(entry, Treatment.LEAVE, _IN_NO_SCHEMA)
+    if entry.schema != around.schema:
         return Verdict(entry, Treatment.LEAVE, f"is in schema {entry.schema}, which is not restored")
-    if entry.kind == "TABLE DATA" and not defines_tables:
-        return Verdict(
-            entry, Treatment.REFUSE, "the archive holds rows without the tables (pg_dump --data-only)"
-        )
-    if entry.kind == "TABLE DATA" and entry.has_data and entry.copy_statement is None:
-        return Verdict(entry, Treatment.REFUSE, "its rows are INSERT statements (pg_dump --inserts)")
-    if entry.dump_id in foreign_rows:
+    problem = (
+        _rows_problem(entry, around) if entry.kind == "TABLE DATA" else _definition_problem(entry, around)
+    )
+    if problem:
+        return Verdict(entry, Treatment.REFUSE, problem)
+    if entry.dump_id in around.extension_rows:
         return Verdict(entry, Treatment.LEAVE, "rows of an extension's own table stay as they are live")
-    if entry.kind == "TYPE" and (reason := _type_problem(entry)):
-        return Verdict(entry, Treatment.REFUSE, reason)
     return Verdict(entry, Treatment.BUILD)
 
 
-def _type_problem(entry: Entry) -> str:
-    """Why a plain role can't make a type and move it to another schema; "" when it can.
+def _rows_problem(entry: Entry, around: _Around) -> str:
+    if "TABLE" not in around.kinds:
+        return "the archive holds rows without their tables (pg_dump --data-only)"
+    if entry.has_data and entry.copy_statement is None:
+        return "its rows are INSERT statements (pg_dump --inserts)"
+    return ""
 
-    `CREATE TYPE schema.name AS RANGE (...)`, `CREATE TYPE schema.name (INPUT = ...)`.
-    """
-    after_name = [token.text.lower() for token in _meaningful(entry.definition)[5:7]]
-    if after_name == ["as", "range"]:
-        return "the constructor functions of a range type can't be moved to another schema"
-    if after_name[:1] == ["("]:
-        return "only a superuser may create a base type"
+
+def _definition_problem(entry: Entry, around: _Around) -> str:
+    """Why an entry of a kind that is built can't be made beside the live schema; "" when it can."""
+    if entry.kind not in ("TABLE", "TYPE", "DOMAIN"):
+        return ""
+    found = _meaningful(entry.definition)
+    if entry.kind == "TYPE":
+        # CREATE TYPE schema.name AS RANGE (...), CREATE TYPE schema.name (INPUT = ...)
+        after_name = [token.text.lower() for token in found[5:7]]
+        if after_name == ["as", "range"]:
+            return "the constructor functions of a range type can't be moved to another schema"
+        if after_name[:1] == ["("]:
+            return "only a superuser may create a base type"
+    for column, type_name in pairwise(found):
+        named = _NAMED_BY_VALUES.get(type_name.name or "")
+        if named is not None and column.name is not None and not named.isdisjoint(around.kinds):
+            return f"values of type {type_name.name} ({column.name}) would name the live objects"
     return ""
 
 

@@ -1,0 +1,112 @@
+"""One database full of traps, dumped once by each PostgreSQL, and archives of every version made from it."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+TRAP_SCHEMA = Path(__file__).with_name("trap_schema.sql")
+EXTENSIONS = ("citext", "hstore", "pg_trgm")
+
+
+@dataclass
+class Trap:
+    """A database made of trap_schema.sql, and its dump."""
+
+    server: Any
+    database: Any
+    dump: Path
+
+
+def make_trap(server: Any, folder: Path) -> Trap:
+    database = server.create_database()
+    with psycopg.connect(database.superuser_conninfo, autocommit=True) as connection:
+        for extension in EXTENSIONS:
+            connection.execute(f"CREATE EXTENSION {extension} SCHEMA public")
+        connection.execute("CREATE SCHEMA audit")
+        connection.execute("CREATE TABLE audit.log (id integer)")
+    with database.connect() as connection:
+        connection.execute(TRAP_SCHEMA.read_text())
+    return Trap(server, database, server.dump(database, folder / "trap.dump"))
+
+
+@pytest.fixture(scope="session")
+def trap(server, tmp_path_factory):
+    return make_trap(server, tmp_path_factory.mktemp("trap"))
+
+
+@pytest.fixture(scope="session", params=["server", "installed_server"])
+def each_trap(request, tmp_path_factory):
+    if request.param == "server":
+        return request.getfixturevalue("trap")
+    return make_trap(request.getfixturevalue("installed_server"), tmp_path_factory.mktemp("trap"))
+
+
+@pytest.fixture(scope="session")
+def as_version():
+    """Writes an archive of version 1.16 again as an older version, or with other widths of its numbers."""
+    return rewritten
+
+
+def rewritten(archive: bytes, version: tuple[int, int], int_bytes: int = 4) -> bytes:
+    place = 0
+
+    def take(count: int) -> bytes:
+        nonlocal place
+        place += count
+        return archive[place - count : place]
+
+    def number() -> int:
+        sign, magnitude = struct.unpack("<BI", take(5))
+        return -magnitude if sign else magnitude
+
+    def text() -> bytes | None:
+        length = number()
+        return None if length < 0 else take(length)
+
+    def write_number(value: int) -> bytes:
+        return bytes([value < 0]) + abs(value).to_bytes(int_bytes, "little")
+
+    def write_text(value: bytes | None) -> bytes:
+        return write_number(-1) if value is None else write_number(len(value)) + value
+
+    assert take(11) == b"PGDMP\x01\x10\x00\x04\x08\x01"
+    out = bytearray(b"PGDMP" + bytes([*version, 0, int_bytes, 8, 1]))
+    algorithm = take(1)
+    out += algorithm if version >= (1, 15) else write_number(-1 if algorithm == b"\x01" else 0)
+    for _ in range(7):
+        out += write_number(number())
+    for _ in range(3):
+        out += write_text(text())
+    count = number()
+    out += write_number(count)
+    for _ in range(count):
+        out += write_number(number()) + write_number(number())
+        for _ in range(4):
+            out += write_text(text())
+        out += write_number(number())
+        for _ in range(5):
+            out += write_text(text())
+        access_method, relkind = text(), number()
+        if version >= (1, 14):
+            out += write_text(access_method)
+        if version >= (1, 16):
+            out += write_number(relkind)
+        out += write_text(text()) + write_text(text())
+        while (dependency := text()) is not None:
+            out += write_text(dependency)
+        out += write_text(None)
+        # Offsets would be others now: written as not set, as pg_dump into a pipe does.
+        out += bytes([1 if (state := take(1)[0]) == 2 else state]) + bytes(8)
+        take(8)
+    while place < len(archive):
+        out += take(1) + write_number(number())
+        while length := number():
+            out += write_number(length) + take(length)
+        out += write_number(0)
+    return bytes(out)
