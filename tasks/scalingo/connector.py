@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import InventoryError
@@ -22,7 +21,7 @@ from tasks.core.screen import HostScreen
 from tasks.core.secrets import redact
 from tasks.scalingo.client import Scalingo
 from tasks.scalingo.oneoff import LONGEST, OneOff
-from tasks.scalingo.request import ADDON, APP, ApiRequest
+from tasks.scalingo.request import ApiRequest
 
 _UNSUPPORTED: Final = {
     "_sudo": "a one-off runs as the application's own user",
@@ -116,9 +115,12 @@ class ScalingoConnector(BaseConnector):
             screen.line(f">>> {command}")
         try:
             if isinstance(command, ApiRequest):
-                return True, CommandOutput([OutputLine("stdout", self._read(command))])
+                return True, CommandOutput([OutputLine("stdout", command.send(self.client, self.app))])
             code, lines = self._run(command, print_output, screen, arguments)
         except OpsError as error:
+            if isinstance(command, ApiRequest):
+                # `pyinfra ... fact` would exit 0 after a fact that could not be read.
+                self.state.failed_hosts.add(self.host)
             text = redact(str(error))
             if print_output:
                 screen.bad(text)
@@ -155,25 +157,6 @@ class ScalingoConnector(BaseConnector):
             f"Reading {remote_filename} from {self.app}",
             "have a command print it (pyinfra INVENTORY exec -- cat FILE), or have it sent to a bucket",
         )
-
-    def _read(self, request: ApiRequest) -> str:
-        path = request.path.replace(APP, quote(self.app, safe=""))
-        addon: tuple[str, str] | None = None
-        if request.addon:
-            found = self.client.addons.find(self.app, request.addon)
-            path = path.replace(ADDON, quote(found.id, safe=""))
-            addon = (self.app, found.id)
-        reply = self.client.session.call(
-            "GET",
-            path,
-            service=request.service,
-            params=request.params,
-            addon=addon,
-            doing=f"Reading {self.app}",
-        )
-        if not isinstance(reply.json, dict):
-            raise OpsError(reply.call, f"{reply.status}, but not with an object")
-        return reply.text
 
     def _run(
         self,

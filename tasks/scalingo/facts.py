@@ -7,43 +7,25 @@ A value is plain data, so that it prints as JSON; times are aware `datetime`s. N
 
 from __future__ import annotations
 
-import json
-from typing import Any, TypeVar
+from typing import Any, Final
 
-from pydantic import ValidationError
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
-from pyinfra.context import host
 
 from tasks.scalingo import models
-from tasks.scalingo.request import ApiRequest
+from tasks.scalingo.request import Answer, ApiRequest, RegionRequest
 from tasks.scalingo.session import Service
 
 Data = dict[str, Any]
-M = TypeVar("M", bound=models.Model)
 
-
-def _read(model: type[M], output: list[str], key: str) -> M:
-    return _validated(model, _member(output, key))
-
-
-def _read_all(model: type[M], output: list[str], key: str) -> list[M]:
-    return [_validated(model, item) for item in _member(output, key) or []]
-
-
-def _member(output: list[str], key: str) -> Any:
-    body = json.loads("\n".join(output))
-    if key not in body:
-        raise FactProcessError(f"Scalingo's answer has no {key} as documented")
-    return body[key]
-
-
-def _validated(model: type[M], data: Any) -> M:
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        place = ".".join(map(str, error.errors(include_url=False, include_input=False)[0]["loc"]))
-        raise FactProcessError(f"Scalingo's answer has no {place} as documented") from None
+APP: Final = Answer(models.App, "app")
+VARIABLES: Final = Answer(models.Variable, "variables", many=True)
+DEPLOYMENTS: Final = Answer(models.Deployment, "deployments", many=True)
+FORMATION: Final = Answer(models.ContainerType, "containers", many=True)
+CONTAINERS: Final = Answer(models.Container, "containers", many=True)
+ADDONS: Final = Answer(models.Addon, "addons", many=True)
+DATABASE: Final = Answer(models.Database, "database")
+BACKUPS: Final = Answer(models.Backup, "database_backups", many=True)
+REGION: Final = Answer(models.Region, "region")
 
 
 class AppInfo(FactBase[Data]):
@@ -53,10 +35,10 @@ class AppInfo(FactBase[Data]):
     """
 
     def command(self) -> ApiRequest:
-        return ApiRequest("/apps/{app}")
+        return ApiRequest("/apps/{app}", APP)
 
     def process(self, output: list[str]) -> Data:
-        return _read(models.App, output, "app").model_dump()
+        return APP.one(output).model_dump()
 
 
 class Variables(FactBase[dict[str, str]]):
@@ -67,10 +49,10 @@ class Variables(FactBase[dict[str, str]]):
     """
 
     def command(self) -> ApiRequest:
-        return ApiRequest("/apps/{app}/variables", params={"aliases": True})
+        return ApiRequest("/apps/{app}/variables", VARIABLES, params={"aliases": True})
 
     def process(self, output: list[str]) -> dict[str, str]:
-        found = _read_all(models.Variable, output, "variables")
+        found = VARIABLES.all(output)
         return {variable.name: variable.value.fingerprint for variable in sorted(found, key=lambda v: v.name)}
 
 
@@ -83,10 +65,10 @@ class Deployments(FactBase[list[Data]]):
     """
 
     def command(self, count: int = 20) -> ApiRequest:
-        return ApiRequest("/apps/{app}/deployments", params={"page": 1, "per_page": count})
+        return ApiRequest("/apps/{app}/deployments", DEPLOYMENTS, params={"page": 1, "per_page": count})
 
     def process(self, output: list[str]) -> list[Data]:
-        return [item.model_dump() for item in _read_all(models.Deployment, output, "deployments")]
+        return [item.model_dump() for item in DEPLOYMENTS.all(output)]
 
 
 class Containers(FactBase[dict[str, Data]]):
@@ -96,10 +78,10 @@ class Containers(FactBase[dict[str, Data]]):
     """
 
     def command(self) -> ApiRequest:
-        return ApiRequest("/apps/{app}/containers")
+        return ApiRequest("/apps/{app}/containers", FORMATION)
 
     def process(self, output: list[str]) -> dict[str, Data]:
-        formation = _read_all(models.ContainerType, output, "containers")
+        formation = FORMATION.all(output)
         return {line.name: line.model_dump(exclude={"name"}) for line in formation}
 
 
@@ -110,10 +92,10 @@ class Processes(FactBase[list[Data]]):
     """
 
     def command(self) -> ApiRequest:
-        return ApiRequest("/apps/{app}/ps")
+        return ApiRequest("/apps/{app}/ps", CONTAINERS)
 
     def process(self, output: list[str]) -> list[Data]:
-        return [item.model_dump() for item in _read_all(models.Container, output, "containers")]
+        return [item.model_dump() for item in CONTAINERS.all(output)]
 
 
 class Addons(FactBase[list[Data]]):
@@ -123,10 +105,10 @@ class Addons(FactBase[list[Data]]):
     """
 
     def command(self) -> ApiRequest:
-        return ApiRequest("/apps/{app}/addons")
+        return ApiRequest("/apps/{app}/addons", ADDONS)
 
     def process(self, output: list[str]) -> list[Data]:
-        return [item.model_dump() for item in _read_all(models.Addon, output, "addons")]
+        return [item.model_dump() for item in ADDONS.all(output)]
 
 
 class Database(FactBase[Data]):
@@ -138,10 +120,10 @@ class Database(FactBase[Data]):
     """
 
     def command(self, addon: str = "postgresql") -> ApiRequest:
-        return ApiRequest("/databases/{addon}", service=Service.DATABASE, addon=addon)
+        return ApiRequest("/databases/{addon}", DATABASE, service=Service.DATABASE, addon=addon)
 
     def process(self, output: list[str]) -> Data:
-        return _read(models.Database, output, "database").model_dump()
+        return DATABASE.one(output).model_dump()
 
 
 class Backups(FactBase[list[Data]]):
@@ -153,10 +135,10 @@ class Backups(FactBase[list[Data]]):
     """
 
     def command(self, addon: str = "postgresql") -> ApiRequest:
-        return ApiRequest("/databases/{addon}/backups", service=Service.DATABASE, addon=addon)
+        return ApiRequest("/databases/{addon}/backups", BACKUPS, service=Service.DATABASE, addon=addon)
 
     def process(self, output: list[str]) -> list[Data]:
-        found = _read_all(models.Backup, output, "database_backups")
+        found = BACKUPS.all(output)
         found.sort(key=lambda backup: backup.created_at, reverse=True)
         return [backup.model_dump() for backup in found]
 
@@ -168,11 +150,7 @@ class Region(FactBase[Data]):
     """
 
     def command(self) -> ApiRequest:
-        return ApiRequest("/regions", service=Service.AUTH)
+        return RegionRequest("/regions", REGION, service=Service.AUTH)
 
     def process(self, output: list[str]) -> Data:
-        # Which of them is in use is declared in four places; the connector's client knows the order.
-        connector: Any = host.connector
-        wanted = connector.client.account.region().name
-        regions = _read_all(models.Region, output, "regions")
-        return next(region.model_dump() for region in regions if region.name == wanted)
+        return REGION.one(output).model_dump()

@@ -24,6 +24,10 @@ LOOPBACK: Final = "127.0.0.1"
 POSTGRESQL_PROBE: Final = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 """The request for TLS, which every PostgreSQL server answers with one byte (SSLRequest)."""
 
+# ssh runs its LocalCommand once it listens, which with ExitOnForwardFailure means: on our port, and not
+# somebody else, who may have taken it in the moment between and would answer in the database's place.
+_LISTENING: Final = "the tunnel listens"
+
 _OPENING: Final = 30.0
 _ANSWER: Final = 10.0
 _LOOK: Final = 0.05
@@ -60,7 +64,8 @@ def tunnel_command(
         "ControlPath": "none",
         "ExitOnForwardFailure": "yes",
         "GlobalKnownHostsFile": "/dev/null",
-        "PermitLocalCommand": "no",
+        "LocalCommand": f"echo {_LISTENING}",
+        "PermitLocalCommand": "yes",
         "ServerAliveCountMax": "3",
         "ServerAliveInterval": "10",
         "StrictHostKeyChecking": "yes",
@@ -130,7 +135,9 @@ class Tunnel:
             command = tunnel_command(
                 self.target, self.port, self._known_hosts, self._identity, self._compression
             )
-            self._child = Child.start(command, on_line=lambda _stream, text: self._said.append(text))
+            self._child = Child.start(
+                command, env={"SHELL": "/bin/sh"}, on_line=lambda _stream, text: self._said.append(text)
+            )
             try:
                 self._open(time.monotonic() + self._limit)
             except _PortTaken:
@@ -169,30 +176,29 @@ class Tunnel:
         return said[-1] if said else ""
 
     def _open(self, deadline: float) -> None:
-        """Wait until a connection through the tunnel is answered by the far end."""
-        while True:
-            if self._child is None or not self._child.running:
+        """Wait until ssh listens, and see that the far end answers a connection through it."""
+        child = self._child
+        while _LISTENING not in (said := self._listen()):
+            if child is None or not child.running:
                 said = self._listen()
                 if any("already in use" in line.lower() for line in said):
                     raise _PortTaken
                 raise self._error(said)
-            with contextlib.suppress(OSError), socket.create_connection(self.address, 1) as connection:
-                if self._probe is None or self._answers(connection, self._probe):
-                    return
-                raise self._error(self._listen() or ["the database does not answer through it"])
             if time.monotonic() > deadline:
                 raise Unreachable(
                     f"Opening a tunnel to {self.target}",
                     f"not open after {self._limit:.0f} s",
                     next_step=TRY_AGAIN,
                 )
-            time.sleep(_LOOK)
+        self._said.clear()
+        if self._probe is not None and not self._answers(self._probe):
+            raise self._error(self._listen() or ["the database does not answer through it"])
 
-    def _answers(self, connection: socket.socket, probe: bytes) -> bool:
-        connection.settimeout(_ANSWER)
+    def _answers(self, probe: bytes) -> bool:
         try:
-            connection.sendall(probe)
-            return bool(connection.recv(1))
+            with socket.create_connection(self.address, _ANSWER) as connection:
+                connection.sendall(probe)
+                return bool(connection.recv(1))
         except OSError:
             return False
 
