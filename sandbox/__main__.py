@@ -88,7 +88,8 @@ def _serve(folder: Path, given: argparse.Namespace) -> int:
 
 def _script(folder: Path, given: argparse.Namespace) -> int:
     """`incident` and `demo`, which take the rest of the command line."""
-    script = importlib.import_module(f"sandbox.{given.command}")
+    module = "showcase" if given.command == "demo" else given.command
+    script = importlib.import_module(f"sandbox.{module}")
     rest = [*given.rest, "--state", str(folder)] if given.state else given.rest
     code: int | None = script.main(rest)
     return code or 0

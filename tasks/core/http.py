@@ -252,7 +252,7 @@ class Http:
     def _send(
         self, request: requests.Request, call: str, repeat: bool, timeout: tuple[float, float]
     ) -> Reply:
-        attempts = 1 + (min(2, self._most or 2) if repeat else 0)
+        attempts = 1 + (min(2, 2 if self._most is None else self._most) if repeat else 0)
         session = self._sessions[repeat]
         settings = session.merge_environment_settings(request.url, {}, None, None, None)
         for attempt in range(1, attempts + 1):

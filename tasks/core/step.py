@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.state import BaseStateCallback
 
+from tasks.core import paths
 from tasks.core.errors import ExitCode, OpsError
 from tasks.core.screen import HostScreen
+from tasks.core.secrets import redact
 
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
@@ -43,6 +48,9 @@ class Step(PyinfraCommand):
             screen.bad(str(error))
             _exit_codes[host.name] = error.exit_code
             return False
+        except Exception as error:
+            screen.bad(str(unexpected(error)))
+            return False
         return True
 
 
@@ -54,6 +62,24 @@ def refusing_in_words(host: Host) -> Iterator[None]:
     except OpsError as error:
         HostScreen(host).bad(str(error))
         sys.exit(error.exit_code)
+    except Exception as error:
+        HostScreen(host).bad(str(unexpected(error)))
+        sys.exit(ExitCode.ERROR)
+
+
+def unexpected(error: Exception) -> OpsError:
+    """A fault of this project as a sentence; its traceback goes to a private file for whoever mends it."""
+    path = paths.state() / "unexpected.log"
+    text = redact("".join(traceback.format_exception(error)))
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "a", encoding="utf-8") as file:
+        file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}\n{text}\n")
+    return OpsError(
+        "This is a fault of the tool",
+        f"{type(error).__name__}: {redact(str(error))}",
+        state="not known from here; the same command reads it first",
+        next_step=f"run the same command again; if it fails so again, send {path} to its maintainers",
+    )
 
 
 _exit_codes: dict[str, ExitCode] = {}

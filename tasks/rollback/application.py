@@ -21,7 +21,7 @@ from tasks.mattermost.client import Webhook
 from tasks.postgres.connection import Target
 from tasks.rollback.declared import Declared
 from tasks.scalingo.client import Scalingo
-from tasks.scalingo.models import Addon, App
+from tasks.scalingo.models import Addon, App, Variable
 from tasks.scalingo.tunnel import Tunnel
 
 
@@ -63,7 +63,7 @@ class Application:
     @property
     def page_address(self) -> str:
         """Where its pages are: the declared address, else the platform's."""
-        return self.declared.website.address or self.info.url
+        return self.declared.address or self.declared.website.address or self.info.url
 
     @cached_property
     def known_hosts(self) -> Path:
@@ -79,10 +79,15 @@ class Application:
         )
 
     @cached_property
+    def variables(self) -> list[Variable]:
+        """Its environment variables, aliases resolved; read once, values secret."""
+        return self.client.variables.list(self.name, resolved=True)
+
+    @cached_property
     def database_url(self) -> Secret:
         """The database's address with the application's own role, from the declared variable."""
         name = self.declared.database_variable
-        for variable in self.client.variables.list(self.name, resolved=True):
+        for variable in self.variables:
             if variable.name == name:
                 return variable.value
         raise NotConfigured(

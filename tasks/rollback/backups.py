@@ -100,7 +100,7 @@ class Backups:
             for entry in archive.table_data()
             if entry.schema == schema
         }
-        found = applied(archive)
+        found = applied(archive, schema)
         migrations = None if found is None else tuple((row.app, row.name) for row in found)
         return OpenBackup(
             archive, contents, Fetched(archive.path, contents.sha256, contents.bytes, rows, migrations)

@@ -55,6 +55,18 @@ class Declared(BaseModel):
     pg_restore: Annotated[
         Path | None, Field(description="The folder of pg_restore for strategy=drop; else it is looked for.")
     ] = None
+    address: Annotated[
+        str | None,
+        Field(pattern=r"^https?://[^/?#@]+/?$", description="The pages' address; else the platform's own."),
+    ] = None
+    check_account: Annotated[
+        tuple[str, str] | None,
+        Field(description="The app's variables that hold a check account's name and password for the admin."),
+    ] = None
+    count_command: Annotated[
+        str | None,
+        Field(description="A command whose last line is a number of rows, for a one-off; not 0 means well."),
+    ] = None
     website: Annotated[Website, Field(description="The pages to look at, and what they must show.")]
 
     @property

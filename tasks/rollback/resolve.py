@@ -74,7 +74,9 @@ def undo(app: Application, platform: Platform, data: DataState) -> Intent | Done
         return Intent(Deploy.UNDO, new_run(), named(app, str(before)))
     if mark is None:
         return Done("Nothing to undo: no data is set aside, and the journal knows of no rollback.")
-    before = mark.details.get("code_before")
+    if mark.details.get("taken_back"):
+        return Done("Nothing to undo: the last run failed and has put everything back by itself.")
+    before = mark.details.get("code_before" if mark.kind == "before" else "code_after")
     moves_code = before is not None and before != platform.running
     return Intent(
         Deploy.UNDO,

@@ -129,7 +129,7 @@ class Archive:
                 stream.seek(self.data_start)
                 source = self._source(stream, self.data_start)
                 source.what = "the data blocks"
-                while not source.at_end():
+                while not source.at_end() and not blocks.toc_follows(source):
                     at = source.position
                     kind, dump_id = blocks.block_start(source)
                     found[dump_id] = at

@@ -35,6 +35,11 @@ def block_start(source: Source) -> tuple[int, int]:
     return kind, source.integer()
 
 
+def toc_follows(source: Source) -> bool:
+    """Whether a table of contents begins here and no block: its count's sign byte is no block's type."""
+    return not source.at_end() and source.buffer[source.cursor] == 0
+
+
 def contents(source: Source, compression: Compression) -> Iterator[bytes]:
     """The block's bytes as they were written, in pieces of at most a few MiB; read to the block's end.
 

@@ -19,7 +19,7 @@ from tasks.postgres.archive.background import Meter, Pieces, Progress, Stop, rea
 from tasks.postgres.archive.header import Header
 from tasks.postgres.archive.problems import UnsupportedArchive
 from tasks.postgres.archive.source import READ_AHEAD, Source
-from tasks.postgres.archive.toc import Entry
+from tasks.postgres.archive.toc import Entry, read_toc
 
 _TAIL: Final = len(blocks.END_OF_ROWS) + 1
 
@@ -113,6 +113,9 @@ def examine(stream: Pieces, name: str, size: int | None) -> Findings:
         if source.at_end():
             break
         at = source.position
+        if not waiting and blocks.toc_follows(source):
+            _read_appended_toc(source, findings.head.header)
+            break
         kind, dump_id = blocks.block_start(source)
         entry = waiting.pop(dump_id, None)
         if entry is None:
@@ -127,6 +130,14 @@ def examine(stream: Pieces, name: str, size: int | None) -> Findings:
             + (f" and {len(waiting) - 1} more" if len(waiting) > 1 else "")
         )
     return findings
+
+
+def _read_appended_toc(source: Source, header: Header) -> None:
+    """pg_dump 18 writing to its standard output can't go back to fill in the table: it appends a second."""
+    source.what = "the appended table of contents"
+    read_toc(source, header)
+    if not source.at_end():
+        raise source.damage("the archive goes on after its end")
 
 
 def _examine_block(source: Source, entry: Entry, kind: int, at: int, findings: Findings) -> None:

@@ -1,0 +1,3 @@
+"""Preproduction."""
+
+environment = "preprod"

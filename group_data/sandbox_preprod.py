@@ -1,0 +1,4 @@
+"""The sandbox's preproduction."""
+
+environment = "sandbox_preprod"
+sandbox = True

@@ -1,0 +1,205 @@
+"""The data side of a run: where the application's data is, and exchanging it as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from tasks.core.errors import OpsError
+from tasks.core.screen import Screen
+from tasks.postgres import forget, loss, marks, stage, swap
+from tasks.postgres.connection import Target, connect
+from tasks.postgres.lock import EnvironmentLock
+from tasks.postgres.marks import DataState, Mark
+from tasks.rollback.application import Application
+from tasks.rollback.backups import OpenBackup
+from tasks.rollback.cells import Data
+from tasks.rollback.intent import Intent
+from tasks.rollback.situation import Situation
+
+_SECONDS_FOR_LOCKS: Final = 60.0
+
+
+class DataSide:
+    """An application's data, for one run.
+
+    + situation: as read under the lock
+    + database: the database through this run's tunnel
+    + backup: open and read to its end; None for an undo
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        situation: Situation,
+        database: Target,
+        lock: EnvironmentLock,
+        backup: OpenBackup | None,
+        screen: Screen,
+    ) -> None:
+        self._app = app
+        self._situation = situation
+        self._database = database
+        self._lock = lock
+        self._backup = backup
+        self._screen = screen
+        self._loss: loss.Loss | None = None
+
+    @property
+    def intent(self) -> Intent:
+        return self._situation.intent
+
+    def marks(self) -> DataState:
+        """What the database says of itself, now."""
+        with connect(self._database, self.intent.run, "state", read_only=True) as connection:
+            return marks.read(connection)
+
+    def state(self) -> Data:
+        """Old, staged or swapped, as the marks in the database say for this run."""
+        found = self.marks()
+        if self.intent.set_aside is not None:
+            waiting = any(mark.schema == self.intent.set_aside.schema for mark in found.set_aside)
+            return Data.STAGED if waiting else Data.SWAPPED
+        if any(mark.kind == "before" and mark.run == self.intent.run for mark in found.set_aside):
+            return Data.SWAPPED
+        if found.dropping is not None and found.dropping.run == self.intent.run:
+            return Data.SWAPPED if found.dropping.state == "restored" else Data.OLD
+        return Data.STAGED if self._stage_in(found) else Data.OLD
+
+    def _stage_in(self, found: DataState) -> Mark | None:
+        """This run's proved stage."""
+        for mark in found.stages:
+            if mark.run == self.intent.run and mark.state == "proved":
+                return mark
+        return None
+
+    def stage(self, stop: Callable[[], bool]) -> None:
+        """Restore the backup beside the live data and prove it. Raises as `tasks.postgres.stage.stage`."""
+        backup = self._opened
+        self._drop_incomplete_stages()
+        live = self._situation.live
+        if live is None:
+            raise OpsError("Restoring beside the live data", "the live database was not read")
+        request = stage.StageRequest(
+            run=self.intent.run,
+            archive=backup.archive,
+            rows=backup.contents.rows,
+            total_bytes=sum(backup.contents.text_bytes.values()),
+            backup=self.intent.backup.id if self.intent.backup else "",
+            sha256=backup.contents.sha256,
+            fence=self._lock.fence,
+            release=self.intent.target.commit if self.intent.target else "",
+            empty=frozenset(self._app.declared.empty_tables),
+            workers=stage.workers_for(live.free_slots, most=self._app.declared.workers),
+            size_limit=self._app.declared.room_bytes,
+        )
+        staged = stage.stage(
+            self._database, request, live, progress=self._screen.progress("Restoring beside"), stop=stop
+        )
+        parts = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in staged.seconds.items())
+        rows = sum(staged.rows.values())
+        self._screen.good(f"Restored beside and proved: {len(staged.rows)} tables, {rows:,} rows ({parts})")
+
+    def _drop_incomplete_stages(self) -> None:
+        for mark in self.marks().incomplete:
+            self._screen.warn(f"Dropping {mark.schema}, which an earlier run did not finish.")
+            with connect(self._database, self.intent.run, "cleanup") as connection:
+                forget.drop_schema(connection, mark.schema)
+
+    @property
+    def _opened(self) -> OpenBackup:
+        if self._backup is None:
+            raise OpsError("Restoring a backup", "this run has none")
+        return self._backup
+
+    def cut_over(self) -> None:
+        """Swap, in one transaction. Raises as `tasks.postgres.swap.swap`; nothing has happened then."""
+        if self.intent.set_aside is not None:
+            self._report(self._take_back())
+            return
+        with connect(self._database, self.intent.run, "state") as connection:
+            found = self._stage_in(marks.read(connection))
+            if found is None:
+                raise OpsError("Swapping the restored data in", "its stage is gone", next_step="run it again")
+            details = {**found.details, **self._what_undo_needs()}
+            proved = swap.adopt(
+                connection, replace(found, details=details), self.intent.run, self._lock.fence
+            )
+        live = self._situation.live
+        self._report(
+            swap.swap(
+                self._database,
+                self.intent.run,
+                proved,
+                planned=None if self.intent.before_boot or live is None else live.inventory.digest,
+                lock_pid=self._lock.pid,
+                fence=self._lock.fence,
+                deadline=_SECONDS_FOR_LOCKS,
+                waiting=self._waiting,
+            )
+        )
+
+    def _what_undo_needs(self) -> dict[str, str | None]:
+        """Written with the swap, so that another person's laptop can undo it."""
+        asked = self._situation.inputs.backup
+        return {
+            "deploy": self.intent.deploy.value,
+            "code_before": self._situation.platform.running if self.intent.target else None,
+            "code_after": self._situation.target_commit,
+            "asked": str(asked) if asked else None,
+        }
+
+    def _take_back(self) -> swap.Swapped:
+        return swap.take_back(
+            self._database,
+            self.intent.run,
+            lock_pid=self._lock.pid,
+            fence=self._lock.fence,
+            deadline=_SECONDS_FOR_LOCKS,
+            waiting=self._waiting,
+        )
+
+    def _waiting(self, sentence: str) -> None:
+        if sentence:
+            self._screen.warn(f"The swap waits for: {sentence}")
+
+    def _report(self, swapped: swap.Swapped) -> None:
+        held = "" if swapped.locked is None else f", locks held {swapped.locked * 1000:.0f} ms"
+        tries = "" if swapped.attempts == 1 else f" at attempt {swapped.attempts}"
+        self._screen.good(f"Swapped{tries}: {swapped.moved_in} objects in, {swapped.moved_out} out{held}")
+
+    def can_be_taken_back(self) -> bool:
+        """Whether the last swap is this run's, and its other side still there."""
+        live = self.marks().live
+        return live is not None and live.run == self.intent.run and live.kind == "before"
+
+    def take_back(self) -> None:
+        """The swap backwards, by this run itself: what it restored is set aside, and marked so."""
+        swapped = self._take_back()
+        self._report(swapped)
+        with connect(self._database, self.intent.run, "state") as connection:
+            marks.write(
+                connection, replace(swapped.mark, details={**swapped.mark.details, "taken_back": True})
+            )
+
+    def confirm(self) -> None:
+        """Record that what users see is right: the next run then begins anew instead of going on."""
+        with connect(self._database, self.intent.run, "state") as connection:
+            found = marks.read(connection)
+            mark = found.live if found.live and found.live.run == self.intent.run else found.dropping
+            if mark is not None:
+                marks.confirm(connection, mark)
+
+    def replace(self, stop: Callable[[], bool]) -> None:
+        raise OpsError("drop")
+
+    def lost_text(self) -> str:
+        return ""
+
+    @property
+    def loss_token(self) -> str | None:
+        return None
+
+    def row_differences(self) -> list[str]:
+        return []

@@ -1,0 +1,176 @@
+"""What deploy files call: each operation plans, says when there is nothing to do, shows, and yields a step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.context import host, state
+
+from tasks.core.errors import NotConfigured, Refused
+from tasks.core.prompts import at_terminal
+from tasks.core.screen import HostScreen
+from tasks.core.step import Step, refusing_in_words
+from tasks.rollback import confirmation, setting_aside
+from tasks.rollback.application import Application
+from tasks.rollback.declared import Declared, declared
+from tasks.rollback.gates import SKIPPABLE
+from tasks.rollback.inputs import parse
+from tasks.rollback.intent import Deploy
+from tasks.rollback.resolve import Done
+from tasks.rollback.runner import Planned, Runner
+from tasks.rollback.verification import Verification
+from tasks.scalingo.connector import ScalingoConnector
+
+Steps = Generator[Step, None, None]
+
+
+@operation()
+def rolled_back() -> Steps:
+    """An application's code at an earlier release and its data at a backup, as one transaction.
+
+    **Example:**
+
+    .. code:: python
+
+        rolled_back(name="Roll back code and data")
+    """
+    yield from _run(Deploy.ROLLBACK)
+
+
+@operation()
+def data_restored() -> Steps:
+    """An application's data at a backup; its code stays.
+
+    **Example:**
+
+    .. code:: python
+
+        data_restored(name="Restore the data")
+    """
+    yield from _run(Deploy.RESTORE)
+
+
+@operation()
+def undone() -> Steps:
+    """The reverse of the last rollback, restore or undo.
+
+    **Example:**
+
+    .. code:: python
+
+        undone(name="Undo the last cut-over and push")
+    """
+    yield from _run(Deploy.UNDO)
+
+
+@operation()
+def forgotten() -> Steps:
+    """Data that was set aside, dropped for good.
+
+    **Example:**
+
+    .. code:: python
+
+        forgotten(name="Drop what was set aside")
+    """
+    with refusing_in_words(host):
+        app, screen = _application(host), HostScreen(host)
+        chosen = setting_aside.choose(app, host.data.get("set_aside"))
+        if chosen is None:
+            screen.line("Nothing to change: nothing is set aside.")
+            host.noop("nothing is set aside")
+            return
+        if not _shown_before():
+            screen.line(
+                f"- {chosen.schema}, set aside at {chosen.created:%Y-%m-%d %H:%M} UTC: dropped for good"
+            )
+            if not _is_dry():
+                confirmation.require(app.declared, host.data.get("confirm"))
+    yield Step(f"Drop {chosen.schema}", lambda: setting_aside.forget(app, chosen, screen))
+
+
+@operation(is_idempotent=False)
+def verified() -> Steps:
+    """An application's pages as people use them.
+
+    **Example:**
+
+    .. code:: python
+
+        verified(name="Verify what users see")
+    """
+    with refusing_in_words(host):
+        app, screen = _application(host), HostScreen(host)
+    yield Step("Look at the pages", lambda: Verification(app, None, screen).require())
+
+
+_planned: dict[str, tuple[Runner, Planned | Done]] = {}
+
+
+def _run(deploy: Deploy) -> Steps:
+    with refusing_in_words(host):
+        runner, planned = _planned.get(host.name) or _plan_and_show(host, deploy)
+        if isinstance(planned, Done):
+            host.noop(planned.sentence)
+            return
+    yield Step(planned.plan.title, lambda: runner.execute(planned))
+
+
+def _plan_and_show(host: Host, deploy: Deploy) -> tuple[Runner, Planned | Done]:
+    """Plan once: in prepare, or under `-y`, where pyinfra skips prepare, at the start of execute."""
+    _refuse_a_run_that_could_not_be_answered()
+    screen = HostScreen(host)
+    inputs = parse(host.data.dict(), SKIPPABLE)
+    runner = Runner(_application(host), deploy, inputs, screen)
+    planned = runner.plan()
+    if isinstance(planned, Done):
+        screen.good(planned.sentence)
+        screen.line("Nothing to change.")
+    else:
+        runner.show(planned, full=bool(state.config.DIFF))
+        if not _is_dry():
+            runner.refuse_where_gates_do(planned)
+            runner.confirm()
+    _planned[host.name] = (runner, planned)
+    return runner, planned
+
+
+def _application(host: Host) -> Application:
+    connector = host.connector
+    if not isinstance(connector, ScalingoConnector):
+        raise NotConfigured(
+            f"Working on {host.name}",
+            "it is not an application on Scalingo",
+            next_step="write it as @scalingo/NAME in the inventory's group `interface`",
+        )
+    found: Declared = declared(host.data.dict(), host.name)
+    return Application(connector.app, found, connector.client)
+
+
+def _shown_before() -> bool:
+    """Whether a person has seen this in prepare already."""
+    return bool(state.is_executing) and _changes_are_shown_first()
+
+
+def _is_dry() -> bool:
+    """Whether this is a review: pyinfra keeps the flag to its command line."""
+    return "--dry" in sys.argv
+
+
+def _refuse_a_run_that_could_not_be_answered() -> None:
+    """Without a terminal, pyinfra's own question before it executes ends in a traceback."""
+    if _changes_are_shown_first() and not _is_dry() and not at_terminal():
+        raise Refused(
+            "Running without a terminal",
+            "nobody could answer the questions",
+            state="nothing was changed",
+            next_step="add -y and give the inputs as --data NAME=VALUE, or review with --dry",
+        )
+
+
+def _changes_are_shown_first() -> bool:
+    """False under `-y`: operations then run in execute alone."""
+    return bool(state.should_check_for_changes())  # type: ignore[no-untyped-call]

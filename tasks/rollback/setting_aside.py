@@ -1,0 +1,81 @@
+"""Dropping what was set aside, for good: only what is named, and only once a newer backup is complete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.core.errors import Refused
+from tasks.core.journal import who
+from tasks.core.prompts import Choice
+from tasks.core.prompts import choose as ask
+from tasks.core.screen import Screen
+from tasks.postgres import forget as removal
+from tasks.postgres import marks
+from tasks.postgres.connection import connect
+from tasks.postgres.lock import EnvironmentLock
+from tasks.postgres.marks import Mark
+from tasks.rollback import reading
+from tasks.rollback.application import Application
+from tasks.rollback.intent import new_run
+
+
+def choose(app: Application, wanted: Any) -> Mark | None:
+    """The set-aside data to drop: the one named, or asked for; None where there is none.
+
+    Raises `Refused` where it must stay: no platform backup newer than its cut-over is complete.
+    """
+    with app.database() as database, connect(database, new_run(), "read marks", read_only=True) as connection:
+        aside = marks.read(connection).set_aside
+    if not aside:
+        return None
+    name = str(wanted) if wanted is not None else _ask(aside)
+    for mark in aside:
+        if mark.schema == name:
+            _check_backed_up(app, mark)
+            return mark
+    raise Refused(
+        f"set_aside={name}",
+        "nothing of that name is set aside",
+        state="nothing was changed",
+        next_step=f"one of {', '.join(mark.schema for mark in aside)}",
+    )
+
+
+def _ask(aside: tuple[Mark, ...]) -> str:
+    rows = [
+        Choice(mark.schema, (mark.schema, f"{mark.created:%Y-%m-%d %H:%M}", mark.backup)) for mark in aside
+    ]
+    return ask(
+        "Set-aside data to drop for good",
+        ("schema", "set aside (UTC)", "replaced by"),
+        rows,
+        preselected="",
+        option="--data set_aside=NAME",
+    )
+
+
+def _check_backed_up(app: Application, mark: Mark) -> None:
+    platform = reading.read_platform(app, backups=True)
+    if any(backup.complete and backup.began > mark.created for backup in platform.backups):
+        return
+    raise Refused(
+        f"Dropping {mark.schema}",
+        f"no platform backup begun after its cut-over ({mark.created:%Y-%m-%d %H:%M} UTC) is complete",
+        state="nothing was changed",
+        next_step="wait for the next periodic backup, or have the platform make one now",
+    )
+
+
+def forget(app: Application, mark: Mark, screen: Screen) -> None:
+    """Drop it, under the environment's lock. Raises as `tasks.postgres.forget.forget`."""
+    run = new_run()
+    with (
+        app.database() as database,
+        EnvironmentLock.take(database, run, who=who()),
+        connect(database, run, "forget") as connection,
+    ):
+        tables = removal.forget(connection, mark)
+    app.journal.append(
+        run=mark.run, app=app.name, deploy="forget", result="succeeded", moved=False, data=mark.schema
+    )
+    screen.good(f"Dropped {mark.schema}: {tables} tables.")
