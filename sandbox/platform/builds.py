@@ -182,8 +182,7 @@ class Build:
         texts = []
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         try:
-            assert child.process.stdout is not None
-            while part := await child.process.stdout.read(1 << 16):
+            while part := await child.output.read(1 << 16):
                 texts.append(decoder.decode(part))
                 if heard is not None:
                     heard(texts[-1])

@@ -136,10 +136,7 @@ class Instance:
             return BootFailure("crashed-error", f"could not be started: {error.strerror}")
         container.pid, container.process_started = child.pid, child.process_started
         self._state("booting")
-        assert child.process.stdout is not None
-        copying = asyncio.create_task(
-            self._services.logbook(self.app).copy(container.label, child.process.stdout)
-        )
+        copying = asyncio.create_task(self._services.logbook(self.app).copy(container.label, child.output))
         ending = asyncio.create_task(child.wait())
         try:
             late = False

@@ -10,7 +10,7 @@ import secrets
 import signal
 import struct
 import termios
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from fcntl import ioctl
 from pathlib import Path
 
@@ -68,26 +68,27 @@ class OneOff:
 
     async def run(self, heard: Emit) -> int:
         """Start it without a terminal and pass its output on to its end; returns the exit code."""
-        child = await self._start(terminal=None)
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        try:
-            assert child.process.stdout is not None
-            while part := await child.process.stdout.read(1 << 16):
+
+        async def copy(output: asyncio.StreamReader) -> None:
+            while part := await output.read(1 << 16):
                 heard(decoder.decode(part))
-        finally:
-            if child.running:
-                await asyncio.shield(child.stop(grace=0))
-            await self.finish()
-        return self.container.exit_code or 0
+
+        return await self._run(copy)
 
     async def run_to_log(self) -> None:
         """Start it without a terminal; its output goes to the app's log."""
         logbook = self._services.logbook(self.app)
+        await self._run(lambda output: logbook.copy(self.container.label, output))
+
+    async def _run(self, copy: Callable[[asyncio.StreamReader], Awaitable[None]]) -> int:
         child = await self._start(terminal=None)
-        assert child.process.stdout is not None
         try:
-            await logbook.copy(self.container.label, child.process.stdout)
+            await copy(child.output)
+            return await child.wait()
         finally:
+            # Without effect where it has ended; else whoever waits for it has given up.
+            await asyncio.shield(child.stop(grace=0))
             await self.finish()
 
     async def finish(self) -> int:

@@ -9,9 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from sandbox.platform import guardian
 from sandbox.platform.guardian import signal_session
@@ -19,6 +17,8 @@ from sandbox.platform.guardian import signal_session
 _GATE = 'read -r go </dev/fd/"$1" || exit 125; shift; exec "$@"'
 _TERMINAL_GATE = 'read -r go </dev/fd/"$1" || exit 125; exec <"$2" >"$2" 2>&1; shift 2; exec "$@"'
 """Opening the terminal by name, as a session's leader, makes it the session's controlling terminal."""
+_LONGEST_LINE = 1 << 20
+"""Bytes that a reader of a child's output holds; a longer line comes in pieces."""
 
 
 def start_time(pid: int) -> str | None:
@@ -45,29 +45,44 @@ def end_leftover(pid: int, process_started: str | None) -> bool:
     return True
 
 
-@dataclass
 class Child:
-    """A running program, the leader of its own session (`pid` is also the session's id)."""
+    """A running program, the leader of its own session (`pid` is also the session's id).
 
-    process: asyncio.subprocess.Process
-    process_started: str | None
-    forget: Callable[[int], bool]
-    """Tells the guardian; True the first time."""
+    As in a container, whatever it started ends when it ends itself.
+    """
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        output: asyncio.StreamReader,
+        errors: asyncio.StreamReader,
+        ended: Callable[[int], None],
+    ) -> None:
+        """`ended` is told the session's id, once, as soon as the program has ended."""
+        self.output = output
+        """What it writes on stdout, and on stderr too unless that was asked for separately."""
+        self.errors = errors
+        self.process_started = start_time(process.pid)
+        self._process = process
+        self._reaping = asyncio.create_task(self._reap(ended))
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        return self._process.pid
+
+    @property
+    def stdin(self) -> asyncio.StreamWriter:
+        """For a child that was started with `feed`."""
+        assert self._process.stdin is not None
+        return self._process.stdin
 
     @property
     def running(self) -> bool:
-        return self.process.returncode is None
+        return not self._reaping.done()
 
     async def wait(self) -> int:
-        """Exit code as a shell reports it: 128 + N for signal N. Then ends what it left in its session."""
-        code = await self.process.wait()
-        if self.forget(self.pid):
-            signal_session(self.pid, signal.SIGKILL)
-        return code if code >= 0 else 128 - code
+        """Exit code as a shell reports it: 128 + N for signal N."""
+        return await asyncio.shield(self._reaping)
 
     def signal(self, number: int) -> None:
         """Send a signal to the whole session."""
@@ -77,10 +92,15 @@ class Child:
     async def stop(self, grace: float) -> int:
         """SIGTERM to the session, after `grace` seconds SIGKILL; returns the exit code."""
         self.signal(signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self.process.wait()), grace)
+        await asyncio.wait([self._reaping], timeout=grace)
         self.signal(signal.SIGKILL)
         return await self.wait()
+
+    async def _reap(self, ended: Callable[[int], None]) -> int:
+        code = await self._process.wait()
+        signal_session(self.pid, signal.SIGKILL)
+        ended(self.pid)
+        return code if code >= 0 else 128 - code
 
 
 class Guard:
@@ -124,29 +144,37 @@ class Guard:
         *,
         env: Mapping[str, str],
         cwd: Path | str,
-        stdin: int | IO[bytes] | None = subprocess.DEVNULL,
-        stdout: int | IO[bytes] | None = subprocess.PIPE,
-        stderr: int | IO[bytes] | None = subprocess.STDOUT,
+        feed: bool = False,
+        separate_errors: bool = False,
         terminal: int | None = None,
         pass_fds: Sequence[int] = (),
-        limit: int = 1 << 20,
     ) -> Child:
-        """Run `argv`. `terminal`, the slave of a pty, becomes the child's three streams and its terminal.
+        """Run `argv`; its stdin is empty, or a pipe with `feed`.
 
-        A program that isn't found is exit code 127 and a line on stderr. Raises OSError when `cwd` is gone.
+        `terminal`, the slave of a pty, becomes all of the child's streams and its controlling terminal. A
+        program that isn't found is exit code 127 and a line on stderr. Raises OSError when `cwd` is gone.
         """
         if not self.running:
             self.start()
+        script = [_GATE, "sh"]
+        given: list[int] = []
         gate_read, gate_write = os.pipe()
+        given.append(gate_read)
         try:
-            script = [_GATE, "sh", str(gate_read)]
+            arguments = [str(gate_read)]
+            # Pipes of our own: asyncio's would hide the end while a descendant has them open.
+            output, stdout = await _pipe(given)
+            errors, stderr = await _pipe(given) if separate_errors else (output, stdout)
+            stdin = subprocess.PIPE if feed else subprocess.DEVNULL
             if terminal is not None:
-                script = [_TERMINAL_GATE, "sh", str(gate_read), os.ttyname(terminal)]
+                script = [_TERMINAL_GATE, "sh"]
+                arguments.append(os.ttyname(terminal))
                 stdin = stdout = stderr = terminal
             process = await asyncio.create_subprocess_exec(
                 "/bin/sh",
                 "-c",
                 *script,
+                *arguments,
                 *argv,
                 env=dict(env),
                 cwd=cwd,
@@ -155,24 +183,21 @@ class Guard:
                 stderr=stderr,
                 start_new_session=True,
                 pass_fds=[gate_read, *pass_fds],
-                limit=limit,
             )
             self._sessions.add(process.pid)
             self._tell(f"+{process.pid}")
-            child = Child(process, start_time(process.pid), self._forget)
+            child = Child(process, output, errors, self._forget)
             with contextlib.suppress(BrokenPipeError):
                 os.write(gate_write, b"go\n")
             return child
         finally:
-            os.close(gate_read)
             os.close(gate_write)
+            for descriptor in given:
+                os.close(descriptor)
 
-    def _forget(self, session: int) -> bool:
-        if session not in self._sessions:
-            return False
+    def _forget(self, session: int) -> None:
         self._sessions.discard(session)
         self._tell(f"-{session}")
-        return True
 
     def _tell(self, line: str) -> None:
         if self._guardian is None or self._guardian.stdin is None:
@@ -183,3 +208,14 @@ class Guard:
         except BrokenPipeError:
             self._guardian.wait()
             self.start()
+
+
+async def _pipe(given: list[int]) -> tuple[asyncio.StreamReader, int]:
+    """A pipe: our reader, and the child's end, which is also added to `given` to be closed here."""
+    read, write = os.pipe()
+    given.append(write)
+    reader = asyncio.StreamReader(limit=_LONGEST_LINE)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read, "rb", buffering=0)
+    )
+    return reader, write

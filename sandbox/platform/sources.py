@@ -52,8 +52,7 @@ class Commit:
         }
         for arguments in (["read-tree", f"{self.ref}^{{commit}}"], ["checkout-index", "--all"]):
             child = await guard.spawn(["git", *arguments], env=environment, cwd=folder)
-            assert child.process.stdout is not None
-            said = await child.process.stdout.read()
+            said = await child.output.read()
             if await child.wait() != 0:
                 raise BuildFailure(f"Fail to fetch the source code: {said.decode(errors='replace').strip()}")
 

@@ -186,18 +186,14 @@ class SshServer:
             ["git", command, str(repository)],
             env=repositories.git_environment() | environment,
             cwd=repository,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            feed=True,
+            separate_errors=True,
             pass_fds=[handed_over.fileno()] if handed_over is not None else [],
         )
         if handed_over is not None:
             handed_over.close()
-        assert child.process.stdout is not None and child.process.stderr is not None
         feeding = asyncio.create_task(_feed(process.stdin, child))
-        output = asyncio.gather(
-            _copy(child.process.stdout, process.stdout), _copy(child.process.stderr, process.stderr)
-        )
+        output = asyncio.gather(_copy(child.output, process.stdout), _copy(child.errors, process.stderr))
         gone = asyncio.create_task(process.channel.wait_closed())
         ends: list[asyncio.Future[Any]] = [output, gone]
         try:
@@ -315,8 +311,7 @@ def host_key(path: Path) -> asyncssh.SSHKey:
 
 
 async def _feed(source: asyncssh.SSHReader[bytes], child: Child) -> None:
-    stdin = child.process.stdin
-    assert stdin is not None
+    stdin = child.stdin
     with contextlib.suppress(OSError, asyncssh.Error, asyncssh.SignalReceived, asyncssh.BreakReceived):
         while data := await source.read(_BLOCK):
             stdin.write(data)

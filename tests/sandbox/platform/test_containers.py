@@ -15,6 +15,7 @@ import pytest
 
 from sandbox.platform import processes
 from sandbox.platform.errors import Conflict, Invalid
+from sandbox.platform.guardian import session_members
 from sandbox.platform.model import Formation, Operation
 
 if TYPE_CHECKING:
@@ -208,3 +209,16 @@ def test_variables_are_those_of_the_app_with_aliases_resolved(room: Room) -> Non
     with pytest.raises(Invalid):
         room.call(room.platform.set_variables, app, {"GOOD": "1", "_BAD": "1"})
     assert "GOOD" not in app.variables
+
+
+def test_what_a_crashed_container_started_ends_with_it(room: Room) -> None:
+    server = "import subprocess, sys\nsubprocess.Popen(['sleep', '1005'])\n"
+    app, folder = room.deployed()
+    room.commit(folder, {"server.py": server + (folder / "server.py").read_text()})
+    assert room.push(app, folder).returncode == 0
+    (container,) = [one for one in room.call(room.platform.containers, app) if one.state == "running"]
+    first = container.pid
+    os.kill(first, signal.SIGKILL)
+    room.until(lambda: container.state == "running" and container.pid != first)
+    assert container.exit_code is None
+    room.until(lambda: session_members(first) == [])

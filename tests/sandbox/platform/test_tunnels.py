@@ -133,7 +133,7 @@ def test_tunnels_can_be_cut_at_once_and_after_so_many_bytes(room: Room) -> None:
     room.call(room.platform.cut_tunnels, 1_000_000)
     with tunnel(room) as (port, ssh):
         received = exchange(port, b"x" * 4_000_000)
-        assert 0 < len(received) < 1_000_000
+        assert len(received) < 1_000_000
         assert ssh.wait(10) == 255
     with tunnel(room) as (port, _):
         assert exchange(port, b"whole again") == b"whole again"
