@@ -141,12 +141,22 @@ class Platform:
         """Raises NotFound("app")."""
         return apps.find(self._state, name_or_id)
 
-    async def create_app(self, name: str, owner: User, stack_id: str | None = None) -> App:
-        """A new app with its empty repository and router. Raises Invalid({"name": …})."""
+    async def create_app(
+        self,
+        name: str,
+        owner: User,
+        stack_id: str | None = None,
+        formation: Mapping[str, Formation] | None = None,
+    ) -> App:
+        """A new app with its empty repository and router. Raises Invalid({"name": …}).
+
+        `formation` declares what its first deployment starts; without it that is one web container.
+        """
         apps.check_name(self._state, name)
         app = App(new_id("ap"), name, self._region, created_at=now(), updated_at=now(), owner_id=owner.id)
         if stack_id is not None:
             app.stack_id, app.stack = stack_id, stack_id.removeprefix("st-")
+        app.formation = dict(formation or {})
         app.router_port = self._services.store.port(f"router {app.id}")
         self._state.apps[app.id] = app
         await self._prepare(app)
