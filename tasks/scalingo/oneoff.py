@@ -31,7 +31,7 @@ from tasks.core.network import reason_of
 from tasks.core.secrets import Secret
 from tasks.scalingo.apps import Apps, Containers, operation_name
 from tasks.scalingo.models import OneOffStart
-from tasks.scalingo.polling import TOLERATED, Stop
+from tasks.scalingo.polling import Stop, TookTooLong, poll
 from tasks.scalingo.session import Session, app_path, parse_whole
 
 LONGEST: Final = 1800.0
@@ -111,15 +111,9 @@ def run(
         attached = _Attached(operation.attach_url, session.bearer(), doing)
         output = attached.follow(deadline, on_line, stop)
         return OneOff(started.container.label, attached.exit_code(deadline, stop), output)
-    except (_TooLong, Interrupted) as error:
-        stopped = _stop(session, app, started.container.id)
-        if isinstance(error, Interrupted):
-            raise Interrupted(doing, "stopped as asked", state=stopped) from None
-        raise OpsError(doing, f"not finished after {limit:.0f} s", state=stopped) from None
-
-
-class _TooLong(Exception):
-    """The time given is over."""
+    except (TookTooLong, Interrupted) as error:
+        reason = "stopped as asked" if isinstance(error, Interrupted) else f"not finished after {limit:.0f} s"
+        raise type(error)(doing, reason, state=_stop(session, app, started.container.id)) from None
 
 
 class _Attached:
@@ -144,28 +138,27 @@ class _Attached:
     def exit_code(self, deadline: float, stop: Stop | None) -> int:
         """Ask for the exit code, which is known when the command has ended."""
         origin = f"{self._url.scheme}://{self._url.netloc}"
-        http = Http("Scalingo", origin, headers=lambda: {"Authorization": self._basic})
-        began = time.monotonic()
-        reply: Reply | None = None
+        # Repeating is `poll`'s business here, which knows of the deadline.
+        http = Http("Scalingo", origin, headers=lambda: {"Authorization": self._basic}, most=0)
+        doing = f"{self._doing}, asking for its exit code"
+
+        def ask() -> Reply:
+            left = max(1.0, min(deadline - time.monotonic(), 60.0))
+            return http.get(
+                f"{self._url.path}/wait", shown_path="/.../wait", doing=doing, timeout=(_TIMEOUT, left)
+            )
+
         try:
-            while reply is None:
-                if stop is not None and stop():
-                    raise Interrupted(self._doing)
-                now = time.monotonic()
-                if now > deadline:
-                    raise _TooLong
-                try:
-                    reply = http.get(
-                        f"{self._url.path}/wait",
-                        shown_path="/.../wait",
-                        doing=f"{self._doing}, asking for its exit code",
-                        timeout=(_TIMEOUT, max(1.0, min(deadline - now, 60.0))),
-                    )
-                except Unreachable as error:
-                    if now - began > TOLERATED:
-                        raise Unreachable(
-                            error.attempted, error.reply, state=_UNKNOWN, next_step=TRY_AGAIN
-                        ) from None
+            reply = poll(
+                ask,
+                lambda _: True,
+                doing=doing,
+                every=1.0,
+                limit=max(0.0, deadline - time.monotonic()),
+                stop=stop,
+            )
+        except Unreachable as error:
+            raise Unreachable(doing, error.reply, state=_UNKNOWN, next_step=TRY_AGAIN) from None
         except UnexpectedStatus as error:
             if error.status != 408:
                 raise
@@ -234,7 +227,7 @@ class _Attached:
             if stop is not None and stop():
                 raise Interrupted(self._doing)
             if time.monotonic() > deadline:
-                raise _TooLong
+                raise TookTooLong(self._doing)
             try:
                 block = connection.recv(65536)
             except TimeoutError:

@@ -18,6 +18,10 @@ TOLERATED: Final = 300.0
 _LOOK: Final = 0.2
 
 
+class TookTooLong(OpsError):
+    """The time given is over; what was waited for goes on."""
+
+
 def poll(
     read: Callable[[], T],
     finished: Callable[[T], bool],
@@ -37,7 +41,7 @@ def poll(
     + stop: asked five times a second
     + state: what is true of it when nobody waits any more
 
-    Raises OpsError after `limit`, Unreachable after five minutes without an answer, Interrupted.
+    Raises TookTooLong after `limit`, Unreachable after five minutes without an answer, Interrupted.
     """
     began = answered = time.monotonic()
     while True:
@@ -54,7 +58,7 @@ def poll(
             if finished(value):
                 return value
         if time.monotonic() - began > limit:
-            raise OpsError(doing, f"not finished after {limit:.0f} s", state=state)
+            raise TookTooLong(doing, f"not finished after {limit:.0f} s", state=state)
         pause(every, stop, doing=doing, state=state)
 
 

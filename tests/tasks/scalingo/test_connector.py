@@ -176,6 +176,18 @@ def test_a_command_that_fails_fails_the_host(one_off, pyinfra) -> None:
     assert "[@scalingo/demo] exit code 127" in done.stderr
 
 
+def test_the_output_that_pyinfra_shows_after_a_failure_has_no_secrets(
+    one_off, pyinfra, tmp_path: Path
+) -> None:
+    one_off.attach = speaking(b"crashed with " + API_TOKEN.encode() + b"\r\n")
+    one_off.give(f"GET {ATTACH}/wait", (200, {"exit_code": 1}))
+    (tmp_path / "deploy.py").write_text(f'{DEPLOY}server.shell(commands="crash")\n')
+    done = pyinfra("deploy.py", "-y")
+    assert done.returncode == 1
+    assert "crashed with [secret]" in done.stderr
+    assert API_TOKEN not in done.stdout + done.stderr
+
+
 DEPLOY = """
 from pyinfra.operations import files, server
 from pyinfra.api import StringCommand

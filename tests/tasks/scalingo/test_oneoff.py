@@ -147,6 +147,16 @@ def test_a_command_that_takes_too_long_is_stopped(one_off, client) -> None:
     assert one_off.calls("stop") == ["POST /v1/apps/demo/containers/c1/stop"]
 
 
+def test_an_exit_code_that_never_comes_is_waited_for_no_longer_than_allowed(one_off, client) -> None:
+    one_off.attach = speaking(b"done\r\n")
+    one_off.give(f"GET {ATTACH}/wait", (503, "<html>"))
+    began = time.monotonic()
+    with pytest.raises(OpsError, match="not finished after 2 s") as caught:
+        client.run("demo", "true", limit=2.0)
+    assert time.monotonic() - began < 5
+    assert caught.value.state == "the container was stopped"
+
+
 def test_a_command_is_stopped_when_asked(one_off, client) -> None:
     one_off.attach = speaking(b"working\r\n", end="silence")
     seen: list[str] = []
