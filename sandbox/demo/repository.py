@@ -12,6 +12,8 @@ from typing import Final
 from sandbox.demo.history import BRANCHES, MAIN, TAGS, Commit, Person
 
 RELEASES: Final = Path(__file__).parent / "releases"
+PUBLISHED: Final = Path("github", "sandbox", "demo.git")
+"""Where a sandbox keeps the repository that its GitHub publishes, in its state folder."""
 EXECUTABLE: Final = ("bin/*", "manage.py")
 
 

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Middleware
 
 from sandbox.demo import repository as demo
 from sandbox.github import control, pages, smart_http
-from sandbox.github.api import NAME, OWNER, Hub
+from sandbox.github.api import Hub
 from sandbox.state import SandboxState
 
 HUB: Final = web.AppKey("hub", Hub)
@@ -19,7 +19,7 @@ HUB: Final = web.AppKey("hub", Hub)
 
 def repository_path(state: SandboxState) -> Path:
     """The bare repository that this GitHub publishes."""
-    return state.folder / "github" / OWNER / f"{NAME}.git"
+    return state.folder / demo.PUBLISHED
 
 
 def application(state: SandboxState, middlewares: Sequence[Middleware] = ()) -> web.Application:
