@@ -90,13 +90,12 @@ _TOKEN: Final = re.compile(
         | (?: {_DIGITS}(?:\.(?!\.)(?:{_DIGITS})?)? | \.{_DIGITS} ) (?:[eE][+-]?{_DIGITS})?
       )
     | (?P<PUNCTUATION> :: | := | \.\. | [,()\[\].;:] )
-    | (?P<OPERATOR> [~!@#^&|`?+\-*/%<>=]++ )
+    | (?P<OPERATOR> (?: (?!/\*|--) [~!@#^&|`?+\-*/%<>=] ){{1,64}}+ )
     | (?P<OTHER> . )
     """,
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
-_OPERATOR_END: Final = re.compile(r"/\*|--")
 _KEEPS_A_SIGN: Final = frozenset("~!@#^&|`?%")
 _UPPER: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
@@ -146,12 +145,9 @@ def _comment_end(sql: str, inside: int) -> int:
 def _operator(run: str) -> str:
     """The operator that a run of operator characters begins with.
 
-    A comment's beginning ends it, and a sign at its end belongs to what follows (`=-1`) unless the operator
-    has a character that SQL's own operators don't.
+    A sign at its end belongs to what follows (`=-1`), unless it has a character that SQL's own operators
+    don't. A run ends where a comment begins; the server has no operator longer than 63 characters.
     """
-    comment = _OPERATOR_END.search(run)
-    if comment is not None and comment.start() > 0:
-        run = run[: comment.start()]
     if len(run) > 1 and run[-1] in "+-" and not _KEEPS_A_SIGN.intersection(run):
         run = run.rstrip("+-") or run[0]
     return run

@@ -47,7 +47,7 @@ def rename(sql: str, *, names: Collection[str], source: str, target: str) -> str
 
 def changes(sql: str, *, names: Collection[str], source: str, target: str) -> Iterator[Change]:
     """What `rename` replaces, from front to back."""
-    if source not in sql:
+    if '"' not in source and source.lower() not in sql.lower():
         return
     own = names if isinstance(names, (set, frozenset)) else frozenset(names)
     meaningful = [token for token in tokens(sql) if token.means_something]
@@ -55,12 +55,12 @@ def changes(sql: str, *, names: Collection[str], source: str, target: str) -> It
         if token.name == source:
             if _qualifies_own_name(meaningful, index, own):
                 yield Change(token.start, token.end, quoted(target))
-        elif token.kind is Kind.STRING and source in token.text and _is_read_as_name(meaningful, index):
+        elif token.kind is Kind.STRING and _is_read_as_name(meaningful, index):
             text = _string_value(token.text)
             if text is not None:
                 renamed = rename(text, names=own, source=source, target=target)
                 if renamed != text:
-                    yield Change(token.start, token.end, _string_constant(renamed))
+                    yield Change(token.start, token.end, _string_constant(renamed, token.text))
 
 
 def _at(meaningful: Sequence[Token], index: int) -> Token | None:
@@ -149,6 +149,7 @@ def _string_value(constant: str) -> str | None:
     return None if value.count("'") != body.count("''") else value
 
 
-def _string_constant(value: str) -> str:
+def _string_constant(value: str, like: str) -> str:
+    """The value as a string constant of the same form as another."""
     text = value.replace("'", "''")
-    return "E'" + text.replace("\\", "\\\\") + "'" if "\\" in text else f"'{text}'"
+    return f"{like[0]}'" + text.replace("\\", "\\\\") + "'" if like[0] in "Ee" else f"'{text}'"

@@ -248,3 +248,42 @@ def database(server: Server) -> Iterator[Database]:
     created = server.create_database()
     yield created
     server.drop_database(created)
+
+
+_TRAP_SCHEMA = Path(__file__).with_name("trap_schema.sql")
+_TRAP_EXTENSIONS = ("citext", "hstore", "pg_trgm")
+
+
+@dataclass
+class Trap:
+    """A database made of trap_schema.sql, owned by a plain role, and its dump."""
+
+    server: Server
+    database: Database
+    dump: Path
+
+
+def _make_trap(server: Server, folder: Path) -> Trap:
+    database = server.create_database()
+    with psycopg.connect(database.superuser_conninfo, autocommit=True) as connection:
+        for extension in _TRAP_EXTENSIONS:
+            connection.execute(f"CREATE EXTENSION {extension} SCHEMA public")
+        connection.execute("CREATE SCHEMA audit")
+        connection.execute("CREATE TABLE audit.log (id integer)")
+    with database.connect() as connection:
+        connection.execute(_TRAP_SCHEMA.read_text())
+    return Trap(server, database, server.dump(database, folder / "trap.dump"))
+
+
+@pytest.fixture(scope="session")
+def trap(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Trap:
+    """The trap database on the embedded server; shared, so not to be changed."""
+    return _make_trap(server, tmp_path_factory.mktemp("trap"))
+
+
+@pytest.fixture(scope="session", params=["server", "installed_server"])
+def each_trap(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trap:
+    """The same on the embedded server and on an installed one."""
+    if request.param == "server":
+        return request.getfixturevalue("trap")
+    return _make_trap(request.getfixturevalue("installed_server"), tmp_path_factory.mktemp("trap"))

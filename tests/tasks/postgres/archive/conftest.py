@@ -1,50 +1,10 @@
-"""One database full of traps, dumped once by each PostgreSQL, and archives of every version made from it."""
+"""Archives of every version, made from one of the newest."""
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
-
-TRAP_SCHEMA = Path(__file__).with_name("trap_schema.sql")
-EXTENSIONS = ("citext", "hstore", "pg_trgm")
-
-
-@dataclass
-class Trap:
-    """A database made of trap_schema.sql, and its dump."""
-
-    server: Any
-    database: Any
-    dump: Path
-
-
-def make_trap(server: Any, folder: Path) -> Trap:
-    database = server.create_database()
-    with psycopg.connect(database.superuser_conninfo, autocommit=True) as connection:
-        for extension in EXTENSIONS:
-            connection.execute(f"CREATE EXTENSION {extension} SCHEMA public")
-        connection.execute("CREATE SCHEMA audit")
-        connection.execute("CREATE TABLE audit.log (id integer)")
-    with database.connect() as connection:
-        connection.execute(TRAP_SCHEMA.read_text())
-    return Trap(server, database, server.dump(database, folder / "trap.dump"))
-
-
-@pytest.fixture(scope="session")
-def trap(server, tmp_path_factory):
-    return make_trap(server, tmp_path_factory.mktemp("trap"))
-
-
-@pytest.fixture(scope="session", params=["server", "installed_server"])
-def each_trap(request, tmp_path_factory):
-    if request.param == "server":
-        return request.getfixturevalue("trap")
-    return make_trap(request.getfixturevalue("installed_server"), tmp_path_factory.mktemp("trap"))
 
 
 @pytest.fixture(scope="session")
