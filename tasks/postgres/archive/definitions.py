@@ -205,7 +205,8 @@ def _definition_problem(entry: Entry, around: _Around) -> str:
     for column, type_name in pairwise(found):
         named = _NAMED_BY_VALUES.get(type_name.name or "")
         if named is not None and column.name is not None and not named.isdisjoint(around.kinds):
-            return f"values of type {type_name.name} ({column.name}) would name the live objects"
+            of_what = "" if entry.kind == "DOMAIN" else f" ({column.name})"
+            return f"values of type {type_name.name}{of_what} would name the live objects"
     return ""
 
 
