@@ -2,8 +2,8 @@
 
 Killing `git` alone leaves its `ssh` at work, and a push goes on and lands; so does one whose parent was
 killed with SIGKILL, closed with its terminal or left by Ctrl-C. Each program therefore runs in a process
-group of its own, in a session without a terminal, below a small guard that holds a socket to us: when we
-are gone, or ask for it, the guard ends the whole group.
+group of its own, in a session without a terminal, below a small guard (`guard.py`) that holds a socket to
+us: when we are gone, or ask for it, the guard ends the whole group.
 
 Everything here is plain waiting on file descriptors, so that it works under gevent's patched standard
 library (where other greenlets run meanwhile) and without it.
@@ -41,70 +41,7 @@ GRACE: Final = 5.0
 
 _CHUNK: Final = 65536
 
-# Its own file descriptors 1 and 2 stay open on purpose: their end then means that nothing of it is left.
-_GUARD: Final = """
-import os, select, signal, sys, time
-line, grace, folder, path, argv = 3, float(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]
-os.set_inheritable(line, False)
-watched = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-signal.pthread_sigmask(signal.SIG_BLOCK, watched)
-program = os.fork()
-if program == 0:
-    os.setpgid(0, 0)
-    for number in (*watched, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    try:
-        os.chdir(folder)
-        os.execv(path, argv)
-    except OSError as error:
-        os.write(2, f"{error.filename}: {error.strerror}\\n".encode())
-    os._exit(126)
-
-def group(number):
-    try:
-        os.killpg(program, number)
-    except OSError:
-        pass
-
-def leave_when_it_has_ended():
-    pid, status = os.waitpid(program, os.WNOHANG)
-    if pid:
-        group(signal.SIGKILL)
-        try:
-            os.write(line, str(os.waitstatus_to_exitcode(status)).encode())
-        except OSError:
-            pass
-        os._exit(0)
-
-try:
-    os.setpgid(program, program)
-except OSError:
-    pass
-# A signal that comes just before the waiting begins must end it: each one writes a byte to `woken`.
-woken, wake = os.pipe()
-os.set_blocking(wake, False)
-signal.set_wakeup_fd(wake)
-for number in watched:
-    signal.signal(number, lambda *_: None)
-signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
-kill_at = None
-while True:
-    leave_when_it_has_ended()
-    left = None if kill_at is None else max(0, kill_at - time.monotonic())
-    ready, _, _ = select.select([woken, line] if kill_at is None else [woken], [], [], left)
-    asked = woken in ready and any(number != signal.SIGCHLD for number in os.read(woken, 64))
-    try:
-        asked = asked or (line in ready and not os.read(line, 1))
-    except OSError:
-        asked = True
-    if kill_at is not None and time.monotonic() >= kill_at:
-        group(signal.SIGKILL)
-        kill_at = time.monotonic() + 0.2
-    elif asked and kill_at is None:
-        group(signal.SIGTERM)
-        kill_at = time.monotonic() + grace
-"""
+_GUARD: Final = str(Path(__file__).with_name("guard.py"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +91,7 @@ def _spawn_guard(
         else (os.POSIX_SPAWN_DUP2, stdin, 0)
     ]
     actions += [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(sources, 1)]
-    argv = [sys.executable, "-I", "-S", "-c", _GUARD, *arguments]
+    argv = [sys.executable, "-I", "-S", _GUARD, *arguments]
     try:
         return _unpatched("posix_spawn")(sys.executable, argv, env, file_actions=actions, setsid=True)
     finally:
@@ -256,7 +193,6 @@ class Child:
         whole = environment(env)
         path = program_path(argv[0], whole)
         ours, guards = socket.socketpair()
-        os.set_blocking(guards.fileno(), True)  # gevent's are not
         reading, writing = {}, {}
         for stream in STREAMS:
             reading[stream], writing[stream] = os.pipe()

@@ -163,10 +163,18 @@ def git(
 def last_words(stderr: str) -> str:
     """The one line of git's standard error that says most."""
     lines = [clean_line(line) for line in stderr.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(_SAYS_NOTHING)] or lines
     telling = [line for line in lines if line.startswith(("fatal:", "error:"))]
     chosen = (telling or lines or ["git failed and said nothing"])[0]
     return chosen.removeprefix("fatal: ").removeprefix("error: ")
 
+
+# What git adds to whatever ssh has said.
+_SAYS_NOTHING: Final = (
+    "fatal: Could not read from remote repository",
+    "Please make sure you have the correct access",
+    "and the repository exists",
+)
 
 KEY_HELP: Final = (
     "register the public key of this machine (often ~/.ssh/id_ed25519.pub) in your account at the platform, "
@@ -214,13 +222,21 @@ def connection_error(attempted: str, url: str, stderr: str, *, key_help: str = K
             state=nothing,
             next_step="compare the address with the platform's, and see that this account may use it",
         )
-    if said("Could not resolve host", "Name or service not known", "nodename nor servname"):
+    if said(
+        "Could not resolve host",
+        "ssh: Could not resolve",
+        "Name or service not known",
+        "nodename nor servname",
+    ):
         return Unreachable(attempted, f"the name {host} is not known here", state=nothing, next_step=_NETWORK)
-    if said("Connection refused", "No route to host", "Network is unreachable", "Failed to connect to"):
-        return Unreachable(attempted, f"{host} takes no connection", state=nothing, next_step=_NETWORK)
-    if said("Connection timed out", "Operation timed out"):
+    # Only where the connection was being opened: one that stood may time out or break as well.
+    opening = "\n".join(line for line in stderr.splitlines() if _OPENING.search(line))
+    if "timed out" in opening:
         return Unreachable(attempted, f"{host} does not answer", state=nothing, next_step=_NETWORK)
+    if opening:
+        return Unreachable(attempted, f"{host} takes no connection", state=nothing, next_step=_NETWORK)
     return None
 
 
+_OPENING: Final = re.compile(r"ssh: connect to host|Failed to connect to|Couldn't connect to server")
 _NETWORK: Final = "check the network here and the platform's status page, then run the same command again"

@@ -144,7 +144,8 @@ def test_stop_ends_the_build_and_the_branch_stays(remote: Any, mirror: Any, comm
     before = time.monotonic()
     outcome = running.wait(stop=lambda: bool(begun))
     assert time.monotonic() - before < 1.9
-    assert outcome.ending == "unknown"
+    assert outcome == PushOutcome("unknown", "the push was stopped here while the platform was at work")
+    assert running.stop() == outcome
     assert not running.running
     assert remote.stays_at(commits[0], 2.5)
 

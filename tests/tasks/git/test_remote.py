@@ -10,7 +10,7 @@ import pytest
 
 from tasks.core.errors import Refused, Unreachable
 from tasks.core.process import run
-from tasks.git.program import QUIET_ENVIRONMENT, ssh_address
+from tasks.git.program import QUIET_ENVIRONMENT, connection_error, last_words, ssh_address
 from tasks.git.remote import remote_branch
 
 
@@ -71,3 +71,35 @@ def test_a_name_that_does_not_exist() -> None:
 def test_addresses(url: str, expected: tuple[str, str, int] | None) -> None:
     found = ssh_address(url)
     assert (None if found is None else (found.user, found.host, found.port)) == expected
+
+
+SSH = "ssh: connect to host h.example port 22: "
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reply"),
+    [
+        (f"{SSH}Connection refused", "h.example takes no connection"),
+        (f"{SSH}Network is unreachable", "h.example takes no connection"),
+        (f"{SSH}Connection timed out", "h.example does not answer"),
+        (f"{SSH}Operation timed out", "h.example does not answer"),
+        ("git@h.example: Permission denied (publickey).", "h.example knows none of the SSH keys offered"),
+        # These may come from a connection that stood, so that something may have been sent.
+        ("client_loop: send disconnect: Connection timed out", None),
+        ("Read from remote host h.example: Operation timed out", None),
+        ("Timeout, server h.example not responding.", None),
+        ("Connection to h.example closed by remote host.", None),
+    ],
+)
+def test_only_a_connection_that_never_stood_sent_nothing(stderr: str, reply: str | None) -> None:
+    error = connection_error("Pushing", "git@h.example:app.git", stderr)
+    assert (None if error is None else error.reply) == reply
+
+
+def test_the_line_that_says_most_is_chosen() -> None:
+    generic = "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access"
+    assert (
+        last_words(f"kex_exchange_identification: reset\n{generic}\n") == "kex_exchange_identification: reset"
+    )
+    assert last_words("warning: x\nfatal: bad revision\n") == "bad revision"
+    assert last_words("") == "git failed and said nothing"

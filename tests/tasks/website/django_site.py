@@ -1,7 +1,7 @@
 """A real Django site for the tests: a search, a form with CSRF, an administration, a version.
 
-`python django_site.py FOLDER` prints its port. FOLDER/fault is read at each request: a file that holds a
-status makes every answer that status; a number of seconds after `@` ends it then.
+`python django_site.py FOLDER` prints its port. While the file FOLDER/fault exists, every answer has the
+status in it; `503x2` in it means only the next two.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ from django.urls import path  # noqa: E402
 
 FORM = """<form method="get" action="/search/"><input name="q"></form>
 <form method="post"><textarea name="comment">
-before</textarea>{% csrf_token %}<input type="hidden" name="kind" value="k&eacute;pt">
+l&#x27;avis</textarea>{% csrf_token %}<input type="hidden" name="kind" value="k&eacute;pt">
 <select name="size"><option value="">-</option><option value="m" selected>M</option></select>
 <input type="checkbox" name="news"> <input name="mail" type="email">
 <input type="submit" name="go" value="Go"></form>"""
@@ -96,7 +96,9 @@ def search(request: Any) -> HttpResponse:
 def form(request: Any) -> HttpResponse:
     if request.method == "POST" and "@" in request.POST["mail"]:
         keys = sorted(key for key in request.POST if key != "csrfmiddlewaretoken")
-        return HttpResponse(f"Thank you {request.POST['kind']} {request.POST['size']} {keys}")
+        return HttpResponse(
+            f"Thank you {request.POST['kind']} {request.POST['size']} {request.POST['comment']} {keys}"
+        )
     return HttpResponse(engines["django"].from_string(FORM).render({}, request))
 
 
