@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import re
 import shutil
@@ -188,5 +189,5 @@ class Build:
                     heard(texts[-1])
             return await child.wait(), "".join(texts)
         finally:
-            if child.running:
-                await child.stop(grace=0)
+            # Without effect where it has ended; else the build was given up.
+            await asyncio.shield(child.stop(grace=0))

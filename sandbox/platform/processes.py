@@ -84,6 +84,15 @@ class Child:
         """Exit code as a shell reports it: 128 + N for signal N."""
         return await asyncio.shield(self._reaping)
 
+    async def result(self) -> tuple[int, str]:
+        """(exit code, output) at its end. Whoever gives up waiting for it ends it."""
+        try:
+            said = await self.output.read()
+            return await self.wait(), said.decode(errors="replace")
+        finally:
+            # Without effect where it has ended.
+            await asyncio.shield(self.stop(grace=0))
+
     def signal(self, number: int) -> None:
         """Send a signal to the whole session."""
         if self.running:

@@ -52,9 +52,9 @@ class Commit:
         }
         for arguments in (["read-tree", f"{self.ref}^{{commit}}"], ["checkout-index", "--all"]):
             child = await guard.spawn(["git", *arguments], env=environment, cwd=folder)
-            said = await child.output.read()
-            if await child.wait() != 0:
-                raise BuildFailure(f"Fail to fetch the source code: {said.decode(errors='replace').strip()}")
+            code, said = await child.result()
+            if code != 0:
+                raise BuildFailure(f"Fail to fetch the source code: {said.strip()}")
 
 
 @dataclass
@@ -70,7 +70,12 @@ class Archive:
         if self.location.startswith(("http://", "https://")):
             path = scratch / "source"
             await _download(self.location, path)
-        await asyncio.to_thread(_unpack, path, folder, scratch / "unpacked")
+        unpacking = asyncio.create_task(asyncio.to_thread(_unpack, path, folder, scratch / "unpacked"))
+        try:
+            await asyncio.shield(unpacking)
+        finally:
+            # A thread can't be cancelled, and mustn't write into folders that are being removed.
+            await asyncio.wait([unpacking])
 
 
 async def _download(address: str, path: Path) -> None:

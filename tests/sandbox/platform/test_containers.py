@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import threading
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.platform import processes
+from sandbox.platform import processes, router
 from sandbox.platform.errors import Conflict, Invalid
 from sandbox.platform.guardian import session_members
 from sandbox.platform.model import Formation, Operation
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
     from conftest import Room
 
     from sandbox.platform.model import App
+
+
+SERVER_THAT_BREAKS_OFF = """\
+import os, socket
+
+listening = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+while True:
+    connection, _ = listening.accept()
+    if b"/half" in connection.recv(65536):
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 100\\r\\n\\r\\nhalf")
+    connection.close()
+"""
 
 
 def labels(room: Room, app: App) -> list[str]:
@@ -54,6 +67,7 @@ def reading(room: Room, app: App, path: str = "/") -> Iterator[list[str]]:
         reader.start()
     try:
         yield errors
+        time.sleep(0.2)
     finally:
         over.set()
         for reader in readers:
@@ -67,7 +81,6 @@ def test_readers_see_no_error_while_a_release_replaces_another(room: Room, path:
     room.commit(folder, {"server.py": (folder / "server.py").read_text().replace("hello", "second")})
     with reading(room, app, path) as errors:
         assert room.push(app, folder).returncode == 0
-        time.sleep(0.2)
     assert errors == []
     assert room.get(app) == (200, "second")
     room.until(lambda: labels(room, app) == ["web-1"])
@@ -222,3 +235,31 @@ def test_what_a_crashed_container_started_ends_with_it(room: Room) -> None:
     room.until(lambda: container.state == "running" and container.pid != first)
     assert container.exit_code is None
     room.until(lambda: session_members(first) == [])
+
+
+def test_an_application_that_is_too_slow_is_a_504(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, _ = room.deployed()
+    monkeypatch.setattr(router, "FIRST_BYTE_SECONDS", 0.15)
+    status, page = room.get(app, "/slow")
+    assert status == 504 and "too long" in page
+    assert room.get(app) == (200, "hello")
+
+
+def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one(room: Room) -> None:
+    app, _ = room.deployed({"server.py": SERVER_THAT_BREAKS_OFF})
+    with pytest.raises(http.client.IncompleteRead):
+        room.get(app, "/half")
+    assert room.get(app, "/none")[0] == 502
+    assert app.status == "running"
+
+
+def test_a_request_under_way_is_answered_by_the_container_that_has_it(room: Room) -> None:
+    app, _ = room.deployed()
+    answers: list[tuple[int, str]] = []
+    reader = threading.Thread(target=lambda: answers.append(room.get(app, "/slow")))
+    reader.start()
+    time.sleep(0.1)
+    (container,) = room.call(room.platform.containers, app)
+    assert scaled(room, app, web=0).status == "done"
+    reader.join()
+    assert (answers, container.state) == ([(200, "hello")], "stopped")
