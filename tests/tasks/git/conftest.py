@@ -159,8 +159,9 @@ def remote(tmp_path: Path) -> Iterator[Remote]:
         fingerprint = new_key(folder / name)
     git(folder, "init", "-q", "--bare", "-b", "master", "app.git")
     server, port = serve(folder)
-    yield Remote(folder, port, fingerprint, server)
-    kill(server)
+    remote = Remote(folder, port, fingerprint, server)
+    yield remote
+    kill(remote.server)
 
 
 @pytest.fixture
