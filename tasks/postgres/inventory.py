@@ -34,7 +34,7 @@ UNLOCKABLE: Final = frozenset({"view", "materialized view", "sequence"})
 
 _HANGING = """
   from pg_depend d
- where d.refclassid = 'pg_namespace'::regclass and d.refobjid = {schema}::regnamespace and d.deptype = 'n'
+ where d.refclassid = 'pg_namespace'::regclass and d.refobjid in ({schemas}) and d.deptype = 'n'
    and d.classid not in ('pg_extension'::regclass, 'pg_default_acl'::regclass)
    and not exists (select from pg_depend x where x.classid = d.classid and x.objid = d.objid and (
          x.deptype = 'e'
@@ -52,15 +52,15 @@ _OWNER = """
 """
 
 
-def _hanging(schema: str) -> str:
-    return _HANGING.format(schema=literal(ident(schema)))
+def _hanging(*schemas: str) -> str:
+    return _HANGING.format(schemas=", ".join(f"{literal(ident(schema))}::regnamespace" for schema in schemas))
 
 
 def objects_query(schema: str) -> str:
     """Catalog, oid, kind, identity, name, owner, whether the role may move it, and details of relations."""
     return f"""
 select d.classid::regclass::text, d.objid, i.type, i.identity,
-       coalesce(i.name, i.identity), pg_get_userbyid(w.owner), pg_has_role(w.owner, 'USAGE'),
+       coalesce(c.relname::text, y.typname::text, i.identity), pg_get_userbyid(w.owner), pg_has_role(w.owner, 'USAGE'),
        coalesce(c.relkind::text, ''), coalesce(c.relispartition, false),
        coalesce(c.relpersistence::text, 'p'), coalesce(y.typtype::text, ''),
        coalesce(greatest(c.reltuples, 0), 0)::bigint
@@ -72,12 +72,12 @@ select d.classid::regclass::text, d.objid, i.type, i.identity,
  order by i.type, i.identity"""
 
 
-def digest_query(schema: str) -> str:
-    """One text that changes when an object is made or dropped in the schema. Computed by the server alone,
-    so that the swap can compare it while it holds its locks."""
+def digest_query(*schemas: str) -> str:
+    """One text that changes when an object is made or dropped in the schemas. Computed by the server alone,
+    so that the swap can compare it while it holds its locks, with some objects moved already."""
     return (
         "select coalesce(md5(string_agg(d.classid::oid::text || '/' || d.objid::text, ',' "
-        f"order by d.classid::oid, d.objid)), '') {_hanging(schema)}"
+        f"order by d.classid::oid, d.objid)), '') {_hanging(*schemas)}"
     )
 
 
