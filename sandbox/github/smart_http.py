@@ -40,8 +40,8 @@ def routes(root: Path) -> list[web.RouteDef]:
 
 def _path(root: Path, request: web.Request) -> Path:
     owner, name = request.match_info["owner"], request.match_info["name"].removesuffix(".git")
-    path = root / owner / f"{name}.git"
-    if not path.is_relative_to(root) or not (path / "HEAD").is_file():
+    path = (root / owner / f"{name}.git").resolve()
+    if not path.is_relative_to(root.resolve()) or not (path / "HEAD").is_file():
         raise web.HTTPNotFound(text="Repository not found.\n")
     return path
 

@@ -146,7 +146,8 @@ def test_a_push_is_refused(github: Client, tmp_path: Path) -> None:
 
 
 def test_what_is_not_a_repository_is_not_found(github: Client) -> None:
-    for path in ("/sandbox/other.git", "/../github.git", "/sandbox/..%2F..%2Fkeys"):
+    demo.build(github.state.folder / "outside.git")
+    for path in ("/sandbox/other.git", "/../github.git", "/sandbox/..%2F..%2Foutside.git"):
         answer = github.session.get(f"{github.address}{path}/info/refs?service=git-upload-pack", timeout=5)
         assert answer.status_code == 404, path
 
