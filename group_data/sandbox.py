@@ -5,3 +5,4 @@ sandbox = True
 protected = True
 rehearse_in = "sandbox_preprod"
 rehearsal_hours = 24
+data_administrator = "Christian"

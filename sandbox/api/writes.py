@@ -23,6 +23,8 @@ from sandbox.database.server import PostgresServer
 
 READING: Final = ("GET", "HEAD", "OPTIONS")
 TOKEN_EXCHANGES: Final = re.compile(r"^/v1/(tokens/exchange|apps/[^/]+/addons/[^/]+/token)$")
+FETCHES: Final = re.compile(r"/git-upload-pack$")
+"""git over HTTP asks for what it reads by POST."""
 _LOGGED: Final = re.compile(
     r"^\d{4}-\d\d-\d\d [\d:.]+ \w+ \[(?P<pid>\d+)\] app=(?P<app>.*?) user=.*? db=.*?: LOG:  "
     r"(?:statement|execute [^:]*|fastpath function call): (?P<text>.*)"
@@ -93,7 +95,7 @@ class Writes:
                 self.forbidden
                 and request.method not in READING
                 and not request.path.startswith(CONTROL_PREFIX)
-                and not TOKEN_EXCHANGES.match(request.path)
+                and not (TOKEN_EXCHANGES.match(request.path) or FETCHES.search(request.path))
             ):
                 self.add(service, f"{request.method} {request.path}")
                 return web.json_response({"error": "writes are forbidden in this sandbox now"}, status=503)

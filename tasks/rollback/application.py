@@ -36,14 +36,14 @@ class Application:
         self.declared = declared
         self.client = client
         self.journal = Journal(declared.journal_folder, declared.environment)
-        self.github = GitHub(declared.repository)
+        self.github = GitHub(declared.repository, sandbox=declared.sandbox)
         self.mirror = Mirror(self.github.clone_url, token=self.github.token)
 
     @cached_property
     def channel(self) -> Webhook | None:
         """The team's channel; None where MATTERMOST_WEBHOOK_URL is not set."""
         url = os.environ.get("MATTERMOST_WEBHOOK_URL", "").strip()
-        return Webhook(Secret("MATTERMOST_WEBHOOK_URL", url)) if url else None
+        return Webhook(Secret("MATTERMOST_WEBHOOK_URL", url), sandbox=self.declared.sandbox) if url else None
 
     @cached_property
     def info(self) -> App:

@@ -32,7 +32,7 @@ class Action(Enum):
     STAGE = "restore the backup beside the live data"
     PUSH = "push the release"
     WAIT = "wait for the deployment that is under way"
-    CUT_OVER = "swap the restored data in"
+    CUT_OVER = "swap the data"
     VERIFY = "verify what users see"
 
 
@@ -50,15 +50,15 @@ NEXT: Final[dict[tuple[Code, Data], Action]] = {
 
 MEANING: Final[dict[tuple[Code, Data], str]] = {
     (Code.OLD, Data.OLD): "the old release on the old data",
-    (Code.OLD, Data.STAGED): "the old release on the old data; the backup is restored beside it",
-    (Code.OLD, Data.SWAPPED): "the old release on the restored data",
+    (Code.OLD, Data.STAGED): "the old release on the old data; the wanted data is ready beside it",
+    (Code.OLD, Data.SWAPPED): "the old release on the wanted data",
     (Code.DEPLOYING, Data.OLD): "the release is being deployed; the old data is live",
     (
         Code.DEPLOYING,
         Data.STAGED,
-    ): "the release is being deployed; the backup is restored beside the live data",
-    (Code.DEPLOYING, Data.SWAPPED): "the release is being deployed on the restored data",
+    ): "the release is being deployed; the wanted data is ready beside it",
+    (Code.DEPLOYING, Data.SWAPPED): "the release is being deployed on the wanted data",
     (Code.NEW, Data.OLD): "the wanted release on the old data",
-    (Code.NEW, Data.STAGED): "the wanted release on the old data; the backup is restored beside it",
-    (Code.NEW, Data.SWAPPED): "the wanted release on the restored data",
+    (Code.NEW, Data.STAGED): "the wanted release on the old data; the wanted data is ready beside it",
+    (Code.NEW, Data.SWAPPED): "the wanted release on the wanted data",
 }

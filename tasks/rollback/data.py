@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from tasks.core.errors import OpsError
@@ -191,15 +192,72 @@ class DataSide:
             if mark is not None:
                 marks.confirm(connection, mark)
 
-    def replace(self, stop: Callable[[], bool]) -> None:
-        raise OpsError("drop")
+    @property
+    def incoming(self) -> str:
+        """The schema whose objects come in at the swap."""
+        return self.intent.set_aside.schema if self.intent.set_aside else marks.stage_schema(self.intent.run)
 
-    def lost_text(self) -> str:
-        return ""
+    def compute_loss(self, folder: Path) -> tuple[loss.Loss, list[Path]]:
+        """What the swap would take away, now, and where it was exported to."""
+        without = self._app.declared.empty_tables
+        schema = self._database.schema
+        with connect(self._database, self.intent.run, "loss", read_only=True) as connection:
+            self._loss = loss.compute(connection, schema, self.incoming, without=without)
+            files = loss.export_csv(connection, schema, self.incoming, self._loss, folder, without=without)
+        return self._loss, files
+
+    def signed(self) -> tuple[str, dict[str, int]]:
+        """The token and the counts of the list that was last shown for this stage, from its mark."""
+        mark = self._incoming_mark(self.marks())
+        if mark is None or not isinstance(mark.details.get("loss"), dict):
+            return "", {}
+        return mark.loss, {str(table): int(count) for table, count in mark.details["loss"].items()}
+
+    def remember_shown(self, shown: loss.Loss) -> None:
+        """Keep the list that was shown with the stage, so that whoever signs it means that one."""
+        with connect(self._database, self.intent.run, "state") as connection:
+            mark = self._incoming_mark(marks.read(connection))
+            if mark is not None:
+                details = {**mark.details, "loss": shown.counts()}
+                marks.write(connection, replace(mark, loss=shown.token, details=details))
+
+    def _incoming_mark(self, found: DataState) -> Mark | None:
+        everything = (*found.stages, *found.set_aside)
+        return next((mark for mark in everything if mark.schema == self.incoming), None)
 
     @property
     def loss_token(self) -> str | None:
-        return None
+        return self._loss.token if self._loss else None
+
+    def lost_text(self) -> str:
+        """What was set aside, in one line; empty where nothing was lost."""
+        return "" if self._loss is None or self._loss.nothing else self._loss.summary()
 
     def row_differences(self) -> list[str]:
-        return []
+        """A sentence for each table that lacks rows of the backup; says how many tables were compared."""
+        if self._backup is None:
+            return []
+        wanted = {
+            table: rows
+            for table, rows in self._backup.fetched.rows.items()
+            if table not in self._app.declared.empty_tables
+        }
+        with connect(self._database, self.intent.run, "read counts", read_only=True) as connection:
+            counted = loss.count_rows(connection, self._database.schema, sorted(wanted))
+        fewer = [
+            f"table {table}: {counted.get(table, 0):,} rows, {rows:,} in the backup"
+            for table, rows in wanted.items()
+            if counted.get(table, 0) < rows
+        ]
+        more = {
+            table: counted[table] - rows for table, rows in wanted.items() if counted.get(table, 0) > rows
+        }
+        since = ", ".join(f"{count:,} in {table}" for table, count in sorted(more.items()))
+        self._screen.line(
+            f"Rows of the backup: {sum(wanted.values()):,} in {len(wanted)} tables, fewer in {len(fewer)} of them"
+            + (f"; written since the backup was restored: {since}" if since else "")
+        )
+        return fewer
+
+    def replace(self, stop: Callable[[], bool]) -> None:
+        raise OpsError("drop")

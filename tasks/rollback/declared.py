@@ -52,6 +52,13 @@ class Declared(BaseModel):
     data_administrator: Annotated[
         str | None, Field(description="Who signs off on lost data; any name is taken where none is declared.")
     ] = None
+    sign_off: Annotated[
+        bool | None,
+        Field(description="Whether lost rows need a sign-off; where it is protected, by default."),
+    ] = None
+    sign_off_growth: Annotated[
+        int, Field(ge=0, description="Rows that may be lost beyond the signed list, as users go on writing.")
+    ] = 1000
     pg_restore: Annotated[
         Path | None, Field(description="The folder of pg_restore for strategy=drop; else it is looked for.")
     ] = None
@@ -68,6 +75,11 @@ class Declared(BaseModel):
         Field(description="A command whose last line is a number of rows, for a one-off; not 0 means well."),
     ] = None
     website: Annotated[Website, Field(description="The pages to look at, and what they must show.")]
+
+    @property
+    def needs_sign_off(self) -> bool:
+        """Whether somebody has to agree to what is lost."""
+        return self.protected if self.sign_off is None else self.sign_off
 
     @property
     def journal_folder(self) -> Path:

@@ -24,13 +24,13 @@ _ROOM_FACTOR: Final = 2.0
 def gates(situation: Situation) -> tuple[Gate, ...]:
     """Every gate of this run, in the order in which a person wants to read them."""
     found = [_lock(situation), _deployment(situation)]
-    if situation.intent.target:
+    if situation.intent.target and situation.intent.deploy is not Deploy.UNDO:
         found.append(_github(situation))
     if situation.intent.moves_data:
         found += [_backups(situation), _transactions(situation)]
     if situation.intent.backup:
         found += [_room(situation), _archive(situation)]
-    if situation.migrations is not None:
+    if situation.intent.set_aside is None:
         found.append(_migrations(situation))
     if situation.declared.rehearse_in and situation.intent.deploy is not Deploy.UNDO:
         found.append(_rehearsal(situation))
@@ -180,8 +180,12 @@ def _archive(situation: Situation) -> Gate:
 
 def _migrations(situation: Situation) -> Gate:
     verdict = situation.migrations
+    if verdict is None and situation.intent.backup and situation.fetched is None:
+        return Gate("migrations", None, "compared with the release's once the archive is read")
     if verdict is None:
-        return Gate("migrations", None, "known once the archive is read")
+        return Gate(
+            "migrations", True, "unknown: no table of Django's migrations, or the commit is not known"
+        )
     sentence = verdict.sentence("the archive" if situation.intent.backup else "the database")
     if verdict.fit in ("ahead", "diverged"):
         return Gate(

@@ -1,9 +1,10 @@
-"""What deploy files call: each operation plans, says when there is nothing to do, shows, and yields a step."""
+"""What deploy files call: an operation plans, says when nothing is to be done, shows, and yields a step."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Generator
+from typing import Any
 
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
@@ -123,7 +124,7 @@ def _plan_and_show(host: Host, deploy: Deploy) -> tuple[Runner, Planned | Done]:
     """Plan once: in prepare, or under `-y`, where pyinfra skips prepare, at the start of execute."""
     _refuse_a_run_that_could_not_be_answered()
     screen = HostScreen(host)
-    inputs = parse(host.data.dict(), SKIPPABLE)
+    inputs = parse(_data(host), SKIPPABLE)
     runner = Runner(_application(host), deploy, inputs, screen)
     planned = runner.plan()
     if isinstance(planned, Done):
@@ -146,7 +147,7 @@ def _application(host: Host) -> Application:
             "it is not an application on Scalingo",
             next_step="write it as @scalingo/NAME in the inventory's group `interface`",
         )
-    found: Declared = declared(host.data.dict(), host.name)
+    found: Declared = declared(_data(host), host.name)
     return Application(connector.app, found, connector.client)
 
 
@@ -174,3 +175,9 @@ def _refuse_a_run_that_could_not_be_answered() -> None:
 def _changes_are_shown_first() -> bool:
     """False under `-y`: operations then run in execute alone."""
     return bool(state.should_check_for_changes())  # type: ignore[no-untyped-call]
+
+
+def _data(host: Host) -> dict[str, Any]:
+    """The host's data, groups' and command line's included."""
+    found: dict[str, Any] = host.data.dict()  # type: ignore[no-untyped-call]
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -205,7 +205,7 @@ class Runner:
         of_live = judged(live.migrations) if live.migrations is not None else None
         rows = situation.fetched.migrations if situation.fetched else None
         verdict = judged(rows) if rows is not None else (None if intent.moves_data else of_live)
-        refusals = ()
+        refusals: Sequence[assess.Refusal] = ()
         if backup is not None:
             refusals = assess.assess(
                 backup.archive, backup.contents, live, empty=frozenset(app.declared.empty_tables)

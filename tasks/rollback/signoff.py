@@ -1,3 +1,117 @@
+"""The data administrator's agreement to what a swap would take away, computed once the data is staged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tasks.core import paths
+from tasks.core.errors import Refused
+from tasks.core.prompts import ask_text, at_terminal
+from tasks.core.screen import Screen
+from tasks.postgres.loss import Loss, grown
+from tasks.rollback import notices
+from tasks.rollback.application import Application
+from tasks.rollback.data import DataSide
+from tasks.rollback.situation import Situation
+
+_LINES_SHOWN = 40
+
+
 class SignOff:
-    def __init__(self, *a): ...
-    def require(self): ...
+    """Asks once a run: at a terminal by name, unattended by `signoff=NAME` and the list's token.
+
+    + tell: says something in the team's channel
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        situation: Situation,
+        data: DataSide,
+        screen: Screen,
+        tell: Callable[[str], None],
+        subject: notices.Subject,
+    ) -> None:
+        self._app = app
+        self._situation = situation
+        self._inputs = situation.inputs
+        self._data = data
+        self._screen = screen
+        self._tell = tell
+        self._subject = subject
+        self._given = False
+
+    def require(self) -> None:
+        """Return once the loss has been shown and, where that is asked for, agreed to.
+
+        Raises `Refused`, leaving the stage as it is, where nobody has agreed: the next run goes on from it.
+        """
+        if self._given:
+            return
+        folder = paths.state("losses", self._app.declared.environment, self._situation.intent.run)
+        token_shown, counts_shown = self._data.signed()
+        loss, files = self._data.compute_loss(folder)
+        self._show(loss, len(files), str(folder))
+        if loss.nothing:
+            self._screen.good("Nothing is lost.")
+        elif self._app.declared.needs_sign_off and "signoff" not in self._inputs.skips:
+            self._agreed(loss, token_shown, counts_shown)
+        self._given = True
+
+    def _show(self, loss: Loss, files: int, folder: str) -> None:
+        if loss.nothing:
+            return
+        self._screen.warn("What is live now and would be set aside:")
+        lines = loss.lines()
+        for line in lines[:_LINES_SHOWN]:
+            self._screen.warn(f"  - {line}")
+        if len(lines) > _LINES_SHOWN:
+            self._screen.warn(f"  and {len(lines) - _LINES_SHOWN} tables more")
+        self._screen.line(f"Exported as {files} CSV files: {folder}")
+
+    def _agreed(self, loss: Loss, token_shown: str, counts_shown: dict[str, int]) -> None:
+        inputs = self._inputs
+        if inputs.signoff and inputs.loss and inputs.loss in (loss.token, token_shown):
+            more = grown(counts_shown, loss) if inputs.loss == token_shown else {}
+            if sum(more.values()) <= self._app.declared.sign_off_growth and self._by_the_right_person(
+                inputs.signoff
+            ):
+                self._say_growth(more)
+                self._screen.good(f"Signed off by {inputs.signoff}.")
+                return
+        self._data.remember_shown(loss)
+        if at_terminal():
+            name = ask_text(
+                f"Data administrator{self._expected()}: type your name to agree, Enter to stop here"
+            )
+            if name and self._by_the_right_person(name):
+                self._screen.good(f"Signed off by {name}.")
+                return
+        self._stop_at_staged(loss)
+
+    def _by_the_right_person(self, name: str) -> bool:
+        wanted = self._app.declared.data_administrator
+        if wanted is None or name.casefold() == wanted.casefold():
+            return True
+        self._screen.bad(f"{name!r} is not the declared data administrator, {wanted}.")
+        return False
+
+    def _expected(self) -> str:
+        wanted = self._app.declared.data_administrator
+        return f" ({wanted})" if wanted else ""
+
+    def _say_growth(self, more: dict[str, int]) -> None:
+        if more:
+            text = ", ".join(f"{count:,} in {table}" for table, count in sorted(more.items()))
+            self._screen.warn(f"Lost beyond the signed list, since users went on writing: {text}")
+
+    def _stop_at_staged(self, loss: Loss) -> None:
+        administrator = self._app.declared.data_administrator or "NAME"
+        options = f"--data signoff={administrator} --data loss={loss.token}"
+        self._tell(notices.waiting_for_sign_off(self._subject, loss.summary(), options))
+        raise Refused(
+            "Signing off on what is lost",
+            "the data administrator has not agreed yet",
+            state="the wanted data is ready beside the live data; nothing that users see was changed",
+            next_step=f"have the list above agreed to; the same command with {options} then goes on",
+        )

@@ -70,6 +70,8 @@ class Transaction:
                     next_step="look at the app on its platform, then run the same command again",
                 )
             taken.append(action)
+            if self._takes_data_away(action, data):
+                self.sign_off()
             self._timed(action.value, partial(self._perform, action, data))
             if action is Action.VERIFY:
                 return
@@ -87,21 +89,23 @@ class Transaction:
         except OpsError as error:
             return f"not known: {error.attempted}: {error.reply}"
 
+    def _takes_data_away(self, action: Action, data: Data) -> bool:
+        """Whether what follows this action exchanges what users see."""
+        if action is Action.STAGE:
+            return self.intent.strategy == "drop"
+        return data is Data.STAGED and action in (Action.PUSH, Action.CUT_OVER)
+
     def _perform(self, action: Action, data: Data) -> None:
         match action:
             case Action.STAGE if self.intent.strategy == "drop":
-                self.sign_off()
                 self.data.replace(self.stop)
             case Action.STAGE:
                 self.data.stage(self.stop)
             case Action.PUSH:
-                if data is Data.STAGED:
-                    self.sign_off()
                 self._push(data)
             case Action.WAIT:
                 self.code.wait(self.stop)
             case Action.CUT_OVER:
-                self.sign_off()
                 self._cut_over_beside_the_release()
             case Action.VERIFY:
                 self._verify()
@@ -166,15 +170,18 @@ class Transaction:
         )
 
     def _verify(self) -> None:
-        failed = self.verification.failures()
-        if failed:
+        undoing = self.intent.deploy is Deploy.UNDO
+        failed = self.verification.failures(patient=not undoing)
+        if failed and undoing:
+            self.screen.warn("Code and data are as they were before; so are the pages that fail:")
+            for line in failed:
+                self.screen.warn(f"  {line}")
+        elif failed:
             raise PersonNeeded(
                 "Verifying what users see",
                 "\n" + "\n".join(f"  {line}" for line in failed),
                 state=self.described(),
-                next_step="look at the pages; then run it again to verify, or deploys/undo.py to take it back"
-                if self.intent.deploy is not Deploy.UNDO
-                else "look at the pages; deploys/verify.py looks again",
+                next_step="look at the pages; run it again to verify, or deploys/undo.py to take it back",
             )
         if self.intent.moves_data:
             self.data.confirm()

@@ -38,14 +38,17 @@ class Verification:
             )
         self._screen.good("Everything that was looked at is as declared.")
 
-    def failures(self) -> list[str]:
-        """Do every check, the row counts first, and give a sentence for each that fails."""
+    def failures(self, *, patient: bool = True) -> list[str]:
+        """Do every check, the row counts first, and give a sentence for each that fails.
+
+        + patient: whether an application that boots is waited for
+        """
         rows = self._data.row_differences() if self._data else []
         results = visit.run(
             self._app.page_address,
             self._checks(),
             version=self._release(),
-            deadline=self._app.declared.website.deadline,
+            deadline=self._app.declared.website.deadline if patient else 0,
         )
         for result in results:
             (self._screen.good if result.ok else self._screen.bad)(
