@@ -254,8 +254,8 @@ class DataSide:
         }
         since = ", ".join(f"{count:,} in {table}" for table, count in sorted(more.items()))
         self._screen.line(
-            f"Rows of the backup: {sum(wanted.values()):,} in {len(wanted)} tables, fewer in {len(fewer)} of them"
-            + (f"; written since the backup was restored: {since}" if since else "")
+            f"Rows of the backup: {sum(wanted.values()):,} in {len(wanted)} tables, fewer in {len(fewer)}"
+            + (f"; written since: {since}" if since else "")
         )
         return fewer
 

@@ -194,7 +194,7 @@ def _migrations(situation: Situation) -> Gate:
             sentence,
             "choose a backup of that release's time, or the release that goes with this backup.",
         )
-    if verdict.fit == "behind" and not situation.intent.moves_data:
+    if verdict.missing and not situation.intent.moves_data:
         return Gate(
             "migrations",
             False,

@@ -215,7 +215,7 @@ class Runner:
         timed = replace(
             intent,
             before_boot=intent.target is not None and not alike,
-            catch_up=intent.target is None and verdict is not None and verdict.fit == "behind",
+            catch_up=intent.target is None and verdict is not None and bool(verdict.missing),
         )
         return replace(
             situation,

@@ -6,9 +6,10 @@ no place to go: an application's containers keep none.
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from pyinfra.api.command import StringCommand
@@ -16,11 +17,13 @@ from pyinfra.api.exceptions import InventoryError
 from pyinfra.connectors.base import BaseConnector, ConnectorData, DataMeta
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
+from tasks.core import paths
 from tasks.core.errors import NotConfigured, OpsError
+from tasks.core.journal import Journal
 from tasks.core.screen import HostScreen
 from tasks.core.secrets import redact
 from tasks.scalingo.client import Scalingo
-from tasks.scalingo.oneoff import LONGEST, OneOff
+from tasks.scalingo.oneoff import LONGEST
 from tasks.scalingo.request import ApiRequest
 
 _UNSUPPORTED: Final = {
@@ -30,19 +33,6 @@ _UNSUPPORTED: Final = {
     "_dzdo": "a one-off runs as the application's own user",
     "_stdin": "a one-off reads nothing from here: give it a variable with _env",
 }
-
-
-@dataclass(frozen=True)
-class OneOffRecord:
-    """One command that was run in a one-off container, with secrets masked."""
-
-    app: str
-    command: str
-    result: OneOff
-
-
-one_off_listeners: list[Callable[[OneOffRecord], None]] = []
-"""Called after each one-off that ended by itself, so that a journal can note it."""
 
 
 class ScalingoConnectorData(ConnectorData):
@@ -77,6 +67,8 @@ class ScalingoConnector(BaseConnector):
     @staticmethod
     def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
         """One host for one application name."""
+        # pyinfra's spinner writes over a question's answer five times a second.
+        os.environ.setdefault("PYINFRA_PROGRESS", "off")
         if not name:
             raise InventoryError("@scalingo needs the application's name: @scalingo/NAME")
         yield f"@scalingo/{name}", {"scalingo_app": name}, ["@scalingo"]
@@ -179,9 +171,26 @@ class ScalingoConnector(BaseConnector):
             limit=float(arguments.get("_timeout") or LONGEST),
         )
         screen.line(f"exit code {result.exit_code}")
-        for listener in one_off_listeners:
-            listener(OneOffRecord(self.app, redact(str(command)), result))
+        self._journal(str(command), result.exit_code, screen)
         return result.exit_code, [redact(line) for line in result.output]
+
+    def _journal(self, command: str, exit_code: int, screen: HostScreen) -> None:
+        """Note what was run in the environment's journal; a bare @scalingo/APP belongs to no environment."""
+        environment = self.host.data.get("environment")
+        if environment is None:
+            return
+        folder = Path(self.host.data.get("journal") or paths.state("journal")).expanduser()
+        try:
+            Journal(folder, str(environment)).append(
+                app=self.app,
+                deploy="exec",
+                command=redact(command),
+                exit_code=exit_code,
+                result="succeeded" if exit_code == 0 else "failed",
+                moved=False,
+            )
+        except OpsError as error:
+            screen.warn(str(error))
 
     def _no_files(self, attempted: str, next_step: str) -> bool:
         error = OpsError(attempted, "an application's containers keep no files", next_step=next_step)
