@@ -21,10 +21,8 @@ async def formation(request: web.Request) -> web.Response:
 @routes.get("/v1/apps/{app}/ps")
 async def running(request: web.Request) -> web.Response:
     """The containers that exist now, one-offs included."""
-    app = app_of(request)
-    return reply(
-        {"containers": [views.container(app, item) for item in context(request).platform.containers(app)]}
-    )
+    found = context(request).platform.containers(app_of(request))
+    return reply({"containers": [views.container(container) for container in found]})
 
 
 @routes.post("/v1/apps/{app}/scale")
@@ -79,7 +77,7 @@ async def run(request: web.Request) -> web.Response:
     )
     return reply(
         {
-            "container": views.container(app, container),
+            "container": views.container(container),
             "operation_url": operation_url(here, app, operation),
             "operation": operation.id,
         }

@@ -10,6 +10,7 @@ from aiohttp import web
 from sandbox.api import views
 from sandbox.api.context import app_of, context, reply, time
 from sandbox.platform.errors import BadRequest
+from sandbox.platform.model import now
 
 routes = web.RouteTableDef()
 ADDRESS_SECONDS: Final = 3600
@@ -70,7 +71,7 @@ async def _follow(request: web.Request, source: str) -> web.StreamResponse:
     async def send_pings() -> None:
         while True:
             await asyncio.sleep(PING_SECONDS)
-            await socket.send_json({"event": "ping", "name": "ping", "log": "", "timestamp": ""})
+            await socket.send_json({"event": "ping", "name": "ping", "log": "", "timestamp": time(now())})
 
     async def until_closed() -> None:
         async for _ in socket:

@@ -107,7 +107,7 @@ def size(name: str) -> dict[str, Any]:
         "hourly_price": 1 << ordinal,
         "thirtydays_price": 720 << ordinal,
         "sku": f"sandbox-container-{name.lower()}",
-        "pricings": [],
+        "pricings": {},
     }
 
 
@@ -127,12 +127,13 @@ def formation(app: App) -> list[dict[str, Any]]:
     ]
 
 
-def container(app: App, container: Container) -> dict[str, Any]:
+def container(container: Container) -> dict[str, Any]:
     """A running container."""
     return {
         "id": container.id,
-        "app_id": app.id,
-        "app": app.name,
+        "app_id": container.app_id,
+        # The official client wants a whole app here, or null.
+        "app": None,
         "type": container.type,
         "type_index": container.type_index,
         "label": container.label,

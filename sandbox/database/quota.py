@@ -4,7 +4,7 @@ PostgreSQL has no quota, and a file system's needs privileges. So the server is 
 filter which hands its `pwrite`, `pwritev` and `fallocate` calls to the supervisor before they run
 (seccomp_unotify(2), Linux 5.5, no privilege needed). The supervisor lets them go on, but answers "No space
 left on device" for those that would lengthen a file of a database beyond its quota. What PostgreSQL then does
-and says (SQLSTATE 53100, `could not extend file`) is its own. Write-ahead log and temporary files don't count.
+and says (SQLSTATE 53100, `could not extend file`) is its own. The write-ahead log doesn't count.
 
 The filter costs time on each of these calls, so the server runs without it until a quota is asked for;
 setting the first one and lifting the last one restart it.

