@@ -28,9 +28,16 @@ MOVABLE: Final = {
     "function": "FUNCTION",
     "procedure": "PROCEDURE",
     "statistics object": "STATISTICS",
+    "foreign table": "FOREIGN TABLE",
+    "aggregate": "AGGREGATE",
+    "operator": "OPERATOR",
+    "collation": "COLLATION",
+    "conversion": "CONVERSION",
+    "text search configuration": "TEXT SEARCH CONFIGURATION",
+    "text search dictionary": "TEXT SEARCH DICTIONARY",
 }
 # LOCK TABLE refuses these or reaches through them: they are altered before the tables are locked.
-UNLOCKABLE: Final = frozenset({"view", "materialized view", "sequence"})
+UNLOCKABLE: Final = frozenset({"view", "materialized view", "sequence", "foreign table"})
 
 _HANGING = """
   from pg_depend d
@@ -60,7 +67,8 @@ def objects_query(schema: str) -> str:
     """Catalog, oid, kind, identity, name, owner, whether the role may move it, and details of relations."""
     return f"""
 select d.classid::regclass::text, d.objid, i.type, i.identity,
-       coalesce(c.relname::text, y.typname::text, i.identity), pg_get_userbyid(w.owner), pg_has_role(w.owner, 'USAGE'),
+       coalesce(c.relname::text, y.typname::text, i.identity),
+       pg_get_userbyid(w.owner), pg_has_role(w.owner, 'USAGE'),
        coalesce(c.relkind::text, ''), coalesce(c.relispartition, false),
        coalesce(c.relpersistence::text, 'p'), coalesce(y.typtype::text, ''),
        coalesce(greatest(c.reltuples, 0), 0)::bigint

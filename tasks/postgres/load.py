@@ -91,6 +91,9 @@ class Loader:
         """Rows written as if vacuumed already, which needs a table emptied in the same transaction."""
         if table.entry is None:
             return
+        if not table.frozen:
+            self._copy(connection, table, table.copy)
+            return
         connection.execute(f"BEGIN; TRUNCATE ONLY {qualified(schema, table.name)}".encode())
         self._copy(connection, table, f"{table.copy} WITH (FREEZE)")
         connection.execute("COMMIT")

@@ -21,16 +21,18 @@ select case relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 
 union all select case typtype when 'd' then 'DOMAIN' else 'TYPE' end, count(*) from pg_type t, s
  where typnamespace = ns and (typtype in ('e', 'd') or (typtype = 'c' and exists (
        select from pg_class c where c.oid = t.typrelid and c.relkind = 'c'))) group by 1
-union all select case prokind when 'p' then 'PROCEDURE' else 'FUNCTION' end, count(*) from pg_proc, s
- where pronamespace = ns group by 1
+union all select case prokind when 'p' then 'PROCEDURE' when 'a' then 'AGGREGATE' else 'FUNCTION' end,
+       count(*) from pg_proc, s where pronamespace = ns group by 1
 union all select case contype when 'f' then 'FK CONSTRAINT' else 'CONSTRAINT' end, count(*)
-  from pg_constraint, s where connamespace = ns and contype in ('p', 'u', 'x', 'f') and conparentid = 0
+  from pg_constraint, s
+ where connamespace = ns and (contype in ('p', 'u', 'x') or contype = 'f' and conparentid = 0)
  group by 1
 union all select 'INDEX', count(*) from pg_index i join pg_class c on c.oid = i.indexrelid, s
  where c.relnamespace = ns and not exists (select from pg_constraint k where k.conindid = i.indexrelid
        and k.contype in ('p', 'u', 'x'))
 union all select 'TRIGGER', count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid, s
  where c.relnamespace = ns and not t.tgisinternal
+   and coalesce(to_jsonb(t) ->> 'tgparentid', '0') = '0'
 union all select 'POLICY', count(*) from pg_policy p join pg_class c on c.oid = p.polrelid, s
  where c.relnamespace = ns
 union all select 'STATISTICS', count(*) from pg_statistic_ext, s where stxnamespace = ns

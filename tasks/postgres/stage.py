@@ -72,13 +72,11 @@ class Staged:
     + mark: as written in the database
     + rows: loaded, by table
     + seconds: by part ("definitions", "rows and indexes", "foreign keys", "views", "proof")
-    + ignored: what of the archive was left as it is
     """
 
     mark: Mark
     rows: Mapping[str, int]
     seconds: Mapping[str, float] = field(default_factory=dict)
-    ignored: tuple[str, ...] = ()
 
     @property
     def schema(self) -> str:
@@ -201,7 +199,7 @@ class _Builder:
         self._prove(started)
         proved = replace(mark, state="proved", details={**mark.details, "rows": self.loader.rows})
         marks.write(self.main, proved)
-        return Staged(proved, dict(self.loader.rows), self.seconds, self.plan.ignored)
+        return Staged(proved, dict(self.loader.rows), self.seconds)
 
     def _took(self, part: str, started: float) -> float:
         now = time.monotonic()

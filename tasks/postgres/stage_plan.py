@@ -12,27 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from tasks.postgres.archive import Entry
+from tasks.core.errors import Refused
+from tasks.postgres.archive import Entry, Treatment
+from tasks.postgres.archive.definitions import names_in, verdicts
 from tasks.postgres.lexer import tokens
 from tasks.postgres.rename import rename
 
-# Kinds of entries that are built beside. Anything else is refused by name (assess.py), or belongs to the
-# whole database and is left as it is.
-BUILT: Final = frozenset(
-    {
-        "TABLE", "TABLE DATA", "VIEW", "MATERIALIZED VIEW", "MATERIALIZED VIEW DATA", "SEQUENCE",
-        "SEQUENCE OWNED BY", "SEQUENCE SET", "DEFAULT", "TYPE", "DOMAIN", "FUNCTION", "PROCEDURE",
-        "CONSTRAINT", "CHECK CONSTRAINT", "FK CONSTRAINT", "INDEX", "TRIGGER", "RULE", "POLICY",
-        "ROW SECURITY", "STATISTICS", "COMMENT",
-    }
-)  # fmt: skip
-# Never executed: settings of ours, rights that come from the live objects, things of the whole database.
-LEFT_OUT: Final = frozenset(
-    {
-        "ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES", "SCHEMA", "EXTENSION",
-        "ACL", "DEFAULT ACL", "STATISTICS DATA",
-    }
-)  # fmt: skip
 _OF_A_TABLE: Final = frozenset({"CONSTRAINT", "CHECK CONSTRAINT", "INDEX", "STATISTICS"})
 _RELATIONS: Final = frozenset({"TABLE", "MATERIALIZED VIEW"})
 
@@ -49,6 +34,7 @@ class TableLoad:
     + copy: `COPY "new_X".t (...) FROM stdin`
     + rows: as counted in the archive; the load must give the same
     + weight: roughly its bytes, to start the longest first
+    + frozen: its rows can be written as if vacuumed already; those of a partitioned table can't
     + indexes: statements that may go side by side on this table
     + constraints: statements that lock it, in one transaction after those
     """
@@ -58,6 +44,7 @@ class TableLoad:
     copy: str
     rows: int
     weight: int
+    frozen: bool = True
     indexes: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
 
@@ -82,7 +69,6 @@ class StagePlan:
 
     + expected: objects by kind that must be there afterwards
     + not_loaded: tables whose rows were declared to be left out
-    + ignored: entries that are not executed, as a person is told of them
     """
 
     schema: str
@@ -95,34 +81,11 @@ class StagePlan:
     after_refresh: tuple[str, ...]
     expected: Mapping[str, int]
     not_loaded: tuple[str, ...]
-    ignored: tuple[str, ...]
 
     @property
     def rows(self) -> int:
         """How many rows are loaded."""
         return sum(table.rows for table in self.tables)
-
-
-def own_names(entries: Iterable[Entry], schema: str) -> frozenset[str]:
-    """The names that the archive itself brings into the schema."""
-    names = set()
-    for entry in entries:
-        if entry.schema != schema or entry.kind in ("COMMENT", "ACL", "TABLE DATA", "SEQUENCE SET"):
-            continue
-        if entry.kind in ("FUNCTION", "PROCEDURE", "AGGREGATE"):
-            names.add(entry.name.rpartition("(")[0])
-        else:
-            names.add(entry.name)
-    return frozenset(names)
-
-
-def constraint_name(entry: Entry, tables: Mapping[int, Entry]) -> str:
-    """A constraint's own name: its tag is `TABLE CONSTRAINT`, and either may hold blanks."""
-    for dependency in entry.dependencies:
-        table = tables.get(dependency)
-        if table is not None and entry.name.startswith(table.name + " "):
-            return entry.name[len(table.name) + 1 :]
-    return entry.name.rpartition(" ")[2]
 
 
 def plan_stage(
@@ -138,12 +101,20 @@ def plan_stage(
     + entries: the archive's
     + rows: rows by the dump_id of their TABLE DATA entry, as counted when the archive was read
     + empty: tables declared to come back empty
+
+    Raises Refused for entries that can't be built beside; `assess` names them earlier.
     """
-    mine = [entry for entry in entries if entry.schema == source and entry.kind in BUILT]
+    judged = verdicts(entries, source)
+    refused = [verdict for verdict in judged if verdict.treatment is Treatment.REFUSE]
+    if refused:
+        raise Refused(
+            "Planning the restore",
+            "; ".join(f"{verdict.entry.title}: {verdict.reason}" for verdict in refused),
+            next_step="restore with strategy=drop",
+        )
+    mine = [verdict.entry for verdict in judged if verdict.treatment is Treatment.BUILD]
     relations = {entry.dump_id: entry for entry in mine if entry.kind in _RELATIONS}
-    names = own_names(entries, source) | {
-        constraint_name(entry, relations) for entry in mine if entry.kind == "CONSTRAINT"
-    }
+    names = names_in(entries, source)
 
     def renamed(text: str) -> str:
         return rename(text, names=names, source=source, target=schema)
@@ -193,7 +164,6 @@ def plan_stage(
         after_refresh=tuple(renamed(entry.definition) for entry in [*of_view, *comments]),
         expected=expected_counts(mine),
         not_loaded=tuple(sorted(name for name in data if name in empty)),
-        ignored=tuple(ignored(entries, source)),
     )
 
 
@@ -219,6 +189,8 @@ def _table(
         copy=renamed(copied.copy_statement or "").strip().removesuffix(";") if copied else "",
         rows=count,
         weight=weights.get(copied.dump_id, count * 100) if copied else 0,
+        frozen=("partition", "by")
+        not in pairwise(token.name for token in tokens(table.definition) if token.means_something),
         indexes=tuple(indexes),
         constraints=tuple(constraints),
     )
@@ -263,23 +235,8 @@ def block_sizes(entries: Iterable[Entry]) -> dict[int, int]:
 def expected_counts(mine: Iterable[Entry]) -> dict[str, int]:
     """Objects by kind that the schema must hold in the end, as far as the table of contents tells."""
     counted = Counter(entry.kind for entry in mine)
-    counted["DOMAIN"] += 0
     kinds = (
         "TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "TYPE", "DOMAIN", "FUNCTION", "PROCEDURE",
-        "CONSTRAINT", "FK CONSTRAINT", "INDEX", "TRIGGER", "POLICY", "STATISTICS",
+        "AGGREGATE", "CONSTRAINT", "FK CONSTRAINT", "INDEX", "TRIGGER", "POLICY", "STATISTICS",
     )  # fmt: skip
     return {kind: counted[kind] for kind in kinds}
-
-
-def ignored(entries: Iterable[Entry], source: str) -> list[str]:
-    """What the archive holds and staging leaves as it is, in words."""
-    tables = {entry.name for entry in entries if entry.kind == "TABLE" and entry.schema == source}
-    found = []
-    for entry in entries:
-        if entry.kind in LEFT_OUT or (entry.kind == "COMMENT" and entry.schema is None):
-            continue
-        if entry.schema != source:
-            found.append(f"{entry.title} (in no schema of the application)")
-        elif entry.kind == "TABLE DATA" and entry.name not in tables:
-            found.append(f"rows of {entry.schema}.{entry.name} (a table of an extension)")
-    return found
