@@ -165,7 +165,7 @@ def _archive(situation: Situation) -> Gate:
             "archive", None, f"not fetched yet{size}; it is read to its end before anything is touched"
         )
     if situation.refusals and situation.intent.strategy == "beside":
-        listed = "; ".join(str(refusal) for refusal in situation.refusals[:5])
+        listed = "; ".join(refusal.sentence for refusal in situation.refusals[:5])
         more = f" and {len(situation.refusals) - 5} more" if len(situation.refusals) > 5 else ""
         return Gate(
             "archive",

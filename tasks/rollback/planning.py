@@ -69,7 +69,7 @@ def _data(app: str, situation: Situation) -> Change | None:
         _live_size(situation),
         after,
         f"rows written since; they are listed before the swap and {kept}",
-        tuple(_rows(situation)),
+        (*_rows(situation), *situation.left_as_it_is),
     )
 
 

@@ -206,10 +206,16 @@ class Runner:
         rows = situation.fetched.migrations if situation.fetched else None
         verdict = judged(rows) if rows is not None else (None if intent.moves_data else of_live)
         refusals: Sequence[assess.Refusal] = ()
+        left_as_it_is: Sequence[str] = ()
         if backup is not None:
             refusals = assess.assess(
-                backup.archive, backup.contents, live, empty=frozenset(app.declared.empty_tables)
+                backup.archive,
+                backup.contents,
+                live,
+                empty=frozenset(app.declared.empty_tables),
+                room_bytes=app.declared.room_bytes,
             )
+            left_as_it_is = assess.notes(backup.archive, backup.contents, live)
         alike = of_live is not None and of_live.fit == "same" and (verdict is None or verdict.fit == "same")
         commands = release.postdeploy_commands(app.mirror, commit)
         timed = replace(
@@ -222,6 +228,7 @@ class Runner:
             intent=timed,
             migrations=verdict,
             refusals=refusals,
+            left_as_it_is=left_as_it_is,
             postdeploy=" && ".join(commands) or None,
         )
 

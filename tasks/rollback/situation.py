@@ -74,6 +74,7 @@ class Situation:
     source_problem: str = ""
     fetched: Fetched | None = None
     refusals: Sequence[Refusal] = ()
+    left_as_it_is: Sequence[str] = ()
     migrations: Verdict | None = None
     rehearsal: Record | None = None
     postdeploy: str | None = None
