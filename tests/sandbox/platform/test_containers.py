@@ -31,8 +31,11 @@ import os, socket
 listening = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
 while True:
     connection, _ = listening.accept()
-    if b"/half" in connection.recv(65536):
+    path = connection.recv(65536).split()[1:2]
+    if path == [b"/short"]:
         connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 100\\r\\n\\r\\nhalf")
+    if path == [b"/chunks"]:
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n4\\r\\nhalf\\r\\n")
     connection.close()
 """
 
@@ -247,8 +250,9 @@ def test_an_application_that_is_too_slow_is_a_504(room: Room, monkeypatch: pytes
 
 def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one(room: Room) -> None:
     app, _ = room.deployed({"server.py": SERVER_THAT_BREAKS_OFF})
-    with pytest.raises(http.client.IncompleteRead):
-        room.get(app, "/half")
+    for path in ("/short", "/chunks"):
+        with pytest.raises(http.client.IncompleteRead):
+            room.get(app, path)
     assert room.get(app, "/none")[0] == 502
     assert app.status == "running"
 

@@ -91,6 +91,13 @@ def test_output_comes_through_a_terminal_and_the_exit_code_by_wait(room: Room, a
     assert code == 7
 
 
+def test_output_never_comes_together_with_the_headers(room: Room, app: App) -> None:
+    with attached(room, app, "echo at once").connect() as connection:
+        began = time.monotonic()
+        assert connection.recv(4096) == b"at once\r\n"
+        assert time.monotonic() - began > 0.25
+
+
 def test_a_killed_command_exits_as_a_shell_says(room: Room, app: App) -> None:
     assert attached(room, app, "kill -9 $$").run() == ("", 137)
 
@@ -130,10 +137,10 @@ def test_the_terminals_size_can_be_set(room: Room, app: App) -> None:
 
 
 def test_a_client_that_goes_away_ends_the_command(room: Room, app: App) -> None:
-    client = attached(room, app, "sleep 1000")
+    client = attached(room, app, "trap '' HUP; echo ready; sleep 1000")
     container = room.call(room.platform.containers, app)[-1]
-    with client.connect():
-        room.until(lambda: container.pid)
+    with client.connect() as connection:
+        assert connection.recv(4096) == b"ready\r\n"
     room.until(lambda: processes.start_time(container.pid) is None)
     room.until(lambda: container.state == "stopped")
 
