@@ -92,7 +92,7 @@ def _story(folder: Path) -> None:
 
     _say("What the team's channel has read meanwhile")
     for message in control.messages():
-        print(f"  {message['text'].splitlines()[0]}")
+        print(f"  {message['message'].splitlines()[0]}")
 
 
 def _pyinfra(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.mattermost.client import quote
@@ -39,11 +40,15 @@ def started(subject: Subject) -> str:
     return "\n".join(lines)
 
 
-def succeeded(subject: Subject, seconds: float, lost: str, undo: str) -> str:
-    """The result, what was set aside, and the line that undoes it."""
+def succeeded(subject: Subject, seconds: float, lost: str, undo: str, failing: Sequence[str] = ()) -> str:
+    """The result, what was set aside, and the line that undoes it.
+
+    + failing: checks that fail all the same, after an undo
+    """
+    pages = f"{len(failing)} vérifications en échec, comme avant." if failing else "pages vérifiées."
     lines = [
         f":white_check_mark: **{subject.verb} de `{subject.app}` ({subject.environment}) : réussi**"
-        f" en {seconds:.0f} s, pages vérifiées."
+        f" en {seconds:.0f} s, {pages}"
     ]
     if lost:
         lines.append(f"Données mises de côté (récupérables) : {lost}")

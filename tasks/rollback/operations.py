@@ -117,7 +117,7 @@ def _run(deploy: Deploy) -> Steps:
         if isinstance(planned, Done):
             host.noop(planned.sentence)
             return
-    yield Step(planned.plan.title, lambda: runner.execute(planned))
+    yield Step("Carrying it out", lambda: runner.execute(planned))
 
 
 def _plan_and_show(host: Host, deploy: Deploy) -> tuple[Runner, Planned | Done]:

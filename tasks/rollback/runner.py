@@ -298,10 +298,25 @@ class Runner:
             if not waiting:
                 self._tell(notices.failed(subject, str(error), state))
             raise
-        seconds = time.monotonic() - began
-        self._record(planned, transaction.steps, "succeeded", data)
-        self._tell(notices.succeeded(subject, seconds, data.lost_text(), self._undo_line()))
-        self._screen.good(f"Done in {seconds:.0f} s, and verified: {transaction.described()}.")
+        self._succeeded(planned, transaction, data, subject, time.monotonic() - began)
+
+    def _succeeded(
+        self,
+        planned: Planned,
+        transaction: Transaction,
+        data: DataSide,
+        subject: notices.Subject,
+        seconds: float,
+    ) -> None:
+        failing = transaction.failing
+        self._record(planned, transaction.steps, "succeeded", data, "; ".join(failing))
+        self._tell(notices.succeeded(subject, seconds, data.lost_text(), self._undo_line(), failing))
+        if failing:
+            self._screen.warn(
+                f"Done in {seconds:.0f} s: {transaction.described()}; {len(failing)} checks fail."
+            )
+        else:
+            self._screen.good(f"Done in {seconds:.0f} s, and verified: {transaction.described()}.")
         self._screen.line(f"To take it back: {self._undo_line()}")
 
     def _undo_line(self) -> str:

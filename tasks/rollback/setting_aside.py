@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
+from tasks.core import paths
 from tasks.core.errors import Refused
 from tasks.core.journal import who
 from tasks.core.prompts import Choice
@@ -78,4 +80,5 @@ def forget(app: Application, mark: Mark, screen: Screen) -> None:
     app.journal.append(
         run=mark.run, app=app.name, deploy="forget", result="succeeded", moved=False, data=mark.schema
     )
+    shutil.rmtree(paths.state("losses", app.declared.environment, mark.run), ignore_errors=True)
     screen.good(f"Dropped {mark.schema}: {tables} tables.")

@@ -50,6 +50,8 @@ class Transaction:
     check_lock: Callable[[], None]
     stop: Callable[[], bool]
     steps: list[StepTaken] = field(default_factory=list)
+    failing: tuple[str, ...] = ()
+    """Checks that fail at the end of an undo, as they may have before."""
 
     def run(self) -> None:
         """Bring the intent about. Raises an `OpsError` whose text says in which state things are."""
@@ -173,7 +175,8 @@ class Transaction:
         undoing = self.intent.deploy is Deploy.UNDO
         failed = self.verification.failures(patient=not undoing)
         if failed and undoing:
-            self.screen.warn("Code and data are as they were before; so are the pages that fail:")
+            self.failing = tuple(failed)
+            self.screen.warn("Code and data are as they were before; with them, these fail:")
             for line in failed:
                 self.screen.warn(f"  {line}")
         elif failed:

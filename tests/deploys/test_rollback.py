@@ -52,7 +52,7 @@ def test_code_and_data_go_back_are_verified_and_undone(protected: Operator, prep
     assert protected.release() == bad
     assert protected.suggestions() == lost
 
-    messages = "\n".join(message["text"] for message in protected.control.messages())
+    messages = "\n".join(message["message"] for message in protected.control.messages())
     assert "Retour arrière de `sandbox-demo` (sandbox) : début" in messages
     assert "Retour arrière de `sandbox-demo` (sandbox) : réussi" in messages
     assert "Annulation" in messages
