@@ -27,6 +27,7 @@ check: $(READY) ## style, types and layering
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m docs.generate --check
 
 test: $(READY) check ## what every commit passes; minutes
 	$(BIN)/pytest -m "not slow"
@@ -36,6 +37,9 @@ test-full: $(READY) ## everything: failure matrices, every Python found
 
 bench: $(READY) ## figures against bounds, measured side by side
 	$(BIN)/python -m benchmarks
+
+docs: $(READY) ## the reference pages that are made from the code
+	$(BIN)/python -m docs.generate
 
 lock: ## resolve the dependencies again (needs uv)
 	$(LOCK_COMMAND) --upgrade
