@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,6 @@ class Server:
     port: int
     folder: Path
     superuser_conninfo: str
-    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def version(self) -> int:

@@ -138,6 +138,34 @@ def test_missing_block_is_named(trap, as_version, tmp_path):
     assert f"no data block for {last.title}" in str(caught.value)
 
 
+def test_numbers_with_a_wrong_sign_are_damage(trap, tmp_path):
+    archive = Archive.open(trap.dump)
+    entry = next(entry for entry in archive.table_data() if entry.name == "t_child")
+    path = tmp_path / "sign.dump"
+    for place, sentence in ((1, "a data block belongs to entry -"), (6, "a chunk has the length -")):
+        for sign in (1, 2):
+            changed = bytearray(trap.dump.read_bytes())
+            changed[entry.offset + place] = sign
+            path.write_bytes(changed)
+            with pytest.raises(DamagedArchive, match=sentence if sign == 1 else "sign|length -"):
+                check(Archive.open(path), progress=lambda done, total: None, stop=lambda: False)
+
+
+def test_an_offset_that_leads_elsewhere_is_damage(trap, tmp_path):
+    archive = Archive.open(trap.dump)
+    first, second = sorted(archive.table_data(), key=lambda entry: entry.offset)[:2]
+    offsets = [entry.offset.to_bytes(8, "little") for entry in (first, second)]
+    whole = trap.dump.read_bytes()
+    path = tmp_path / "elsewhere.dump"
+    path.write_bytes(whole.replace(b"\x02" + offsets[1], b"\x02" + offsets[0], 1))
+    elsewhere = Archive.open(path)
+    with pytest.raises(DamagedArchive) as caught:
+        check(elsewhere, progress=lambda done, total: None, stop=lambda: False)
+    assert f"the table of contents says byte {first.offset}" in str(caught.value)
+    with pytest.raises(DamagedArchive, match=f"the block there belongs to entry {first.dump_id}"):
+        list(elsewhere.copy_text(elsewhere.entry(second.dump_id)))
+
+
 def test_hostile_sizes_take_no_memory(tmp_path):
     head = b"PGDMP\x01\x10\x00\x04\x08\x01\x01" + (b"\x00\x01\x00\x00\x00" * 7)
     hostile = {
