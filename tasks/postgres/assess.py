@@ -175,7 +175,7 @@ def _of_live_objects(live: LiveFacts) -> Iterator[Refusal]:
         {
             (edge.dependent, edge.referenced)
             for edge in into
-            if edge.referenced.key not in unmovable and not edge.dependent.extension
+            if not edge.dependent.extension and edge.via != "publication"
         },
         key=lambda pair: (pair[0].identity, pair[1].identity),
     ):

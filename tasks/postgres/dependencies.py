@@ -57,7 +57,10 @@ class Edge:
 
 
 _EDGES: Final = """
-with part(classid, objid, topclass, topobj, via) as (
+with ranges as (
+  select rngtypid, (to_jsonb(r) ->> 'rngmultitypid')::oid as multirange from pg_range r
+),
+part(classid, objid, topclass, topobj, via) as (
   select 'pg_rewrite'::regclass, oid, 'pg_class'::regclass, ev_class, 'rule' from pg_rewrite
   union all select 'pg_trigger'::regclass, oid, 'pg_class'::regclass, tgrelid, 'trigger'
     from pg_trigger where not tgisinternal
@@ -78,8 +81,9 @@ with part(classid, objid, topclass, topobj, via) as (
     from pg_type t join pg_class c on c.oid = t.typrelid where c.relkind <> 'c'
   union all select 'pg_type'::regclass, a.oid,
          case when c.oid is not null then 'pg_class'::regclass else 'pg_type'::regclass end,
-         coalesce(c.oid, e.oid), ''
+         coalesce(c.oid, m.rngtypid, e.oid), ''
     from pg_type e join pg_type a on a.oid = e.typarray
+    left join ranges m on m.multirange = e.oid
     left join pg_class c on c.oid = e.typrelid and c.relkind <> 'c'
   union all select 'pg_class'::regclass, d.objid, 'pg_class'::regclass, d.refobjid, ''
     from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
@@ -87,6 +91,11 @@ with part(classid, objid, topclass, topobj, via) as (
      and d.refobjsubid > 0 and d.deptype in ('a', 'i')
   union all select 'pg_publication_rel'::regclass, oid, 'pg_publication'::regclass, prpubid, 'publication'
     from pg_publication_rel
+  union all select 'pg_type'::regclass, multirange, 'pg_type'::regclass, rngtypid, '' from ranges
+  union all select d.classid, d.objid, 'pg_type'::regclass, r.rngtypid, ''
+    from pg_depend d join ranges r on d.refobjid in (r.rngtypid, r.multirange)
+   where d.classid in ('pg_proc'::regclass, 'pg_cast'::regclass)
+     and d.refclassid = 'pg_type'::regclass and d.deptype = 'i'
 ),
 place(classid, objid, ns, owner) as (
   select 'pg_class'::regclass::oid, oid, relnamespace, relowner from pg_class

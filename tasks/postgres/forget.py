@@ -24,12 +24,17 @@ from tasks.postgres.inventory import (
 from tasks.postgres.marks import Mark
 from tasks.postgres.sql import ident, literal, message
 
-_OBJECTS_PER_TRANSACTION: Final = 40
+OBJECTS_PER_TRANSACTION: Final = 40
 _FOREIGN_KEYS: Final = """
 select conrelid::regclass::text, conname from pg_constraint
  where connamespace = {namespace}::regnamespace and contype = 'f' and conparentid = 0
 """
 _EXISTS: Final = "select to_regnamespace({namespace}) is not null"
+
+
+def foreign_keys_query(schema: str) -> str:
+    """Table and name of each foreign key in the schema."""
+    return _FOREIGN_KEYS.format(namespace=literal(ident(schema)))
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,8 @@ def plan_removal(
     )
     keys = [f"ALTER TABLE {table} DROP CONSTRAINT {ident(name)}" for table, name in foreign_keys]
     drops = [drop_statement(item) for item in in_order(inventory.objects, edges)]
-    statements = [keys[at : at + 2 * _OBJECTS_PER_TRANSACTION] for at in _steps(keys, 2)]
-    statements += [drops[at : at + _OBJECTS_PER_TRANSACTION] for at in _steps(drops, 1)]
+    statements = [keys[at : at + 2 * OBJECTS_PER_TRANSACTION] for at in _steps(keys, 2)]
+    statements += [drops[at : at + OBJECTS_PER_TRANSACTION] for at in _steps(drops, 1)]
     statements.append([f"DROP SCHEMA {ident(schema)} RESTRICT"])
     return Removal(
         tuple(edge for edge in outside if edge.dependent.key not in inside),
@@ -93,7 +98,7 @@ def plan_removal(
 
 
 def _steps(items: Sequence[str], factor: int) -> range:
-    return range(0, len(items), factor * _OBJECTS_PER_TRANSACTION)
+    return range(0, len(items), factor * OBJECTS_PER_TRANSACTION)
 
 
 def read_removal(connection: Connection, schema: str) -> Removal | None:
@@ -109,7 +114,7 @@ def read_removal(connection: Connection, schema: str) -> Removal | None:
                 objects_query(schema),
                 sequences_query(schema),
                 edges_query([schema]),
-                _FOREIGN_KEYS.format(namespace=namespace),
+                foreign_keys_query(schema),
             ]
         ),
     )

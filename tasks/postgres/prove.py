@@ -13,29 +13,35 @@ from tasks.postgres.load import loaded_rows
 from tasks.postgres.sql import ident, literal
 from tasks.postgres.stage_plan import StagePlan
 
+# Objects by kind, as a table of contents counts them; not an extension's, nor the parts of a range type.
 _COUNTS: Final = """
-with s(ns) as (select {namespace}::regnamespace::oid)
+with member as (select classid, objid from pg_depend where deptype = 'e'
+                union all select classid, objid from pg_depend
+                 where deptype = 'i' and classid = 'pg_proc'::regclass and refclassid = 'pg_type'::regclass),
+relation as (select oid, relkind from pg_class c where relnamespace = {namespace}::regnamespace
+             and not exists (select from member where classid = 'pg_class'::regclass and objid = c.oid))
 select case relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 'S' then 'SEQUENCE'
                     else 'TABLE' end, count(*)
-  from pg_class, s where relnamespace = ns and relkind in ('r', 'p', 'v', 'm', 'S') group by 1
-union all select case typtype when 'd' then 'DOMAIN' else 'TYPE' end, count(*) from pg_type t, s
- where typnamespace = ns and (typtype in ('e', 'd') or (typtype = 'c' and exists (
-       select from pg_class c where c.oid = t.typrelid and c.relkind = 'c'))) group by 1
+  from relation where relkind in ('r', 'p', 'v', 'm', 'S') group by 1
+union all select case typtype when 'd' then 'DOMAIN' else 'TYPE' end, count(*) from pg_type t
+ where typnamespace = {namespace}::regnamespace
+   and (typtype in ('e', 'd', 'r') or (typtype = 'c' and exists (
+        select from pg_class c where c.oid = t.typrelid and c.relkind = 'c')))
+   and not exists (select from member where classid = 'pg_type'::regclass and objid = t.oid) group by 1
 union all select case prokind when 'p' then 'PROCEDURE' when 'a' then 'AGGREGATE' else 'FUNCTION' end,
-       count(*) from pg_proc, s where pronamespace = ns group by 1
+       count(*)
+  from pg_proc p where pronamespace = {namespace}::regnamespace
+   and not exists (select from member where classid = 'pg_proc'::regclass and objid = p.oid) group by 1
 union all select case contype when 'f' then 'FK CONSTRAINT' else 'CONSTRAINT' end, count(*)
-  from pg_constraint, s
- where connamespace = ns and (contype in ('p', 'u', 'x') or contype = 'f' and conparentid = 0)
- group by 1
-union all select 'INDEX', count(*) from pg_index i join pg_class c on c.oid = i.indexrelid, s
- where c.relnamespace = ns and not exists (select from pg_constraint k where k.conindid = i.indexrelid
-       and k.contype in ('p', 'u', 'x'))
-union all select 'TRIGGER', count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid, s
- where c.relnamespace = ns and not t.tgisinternal
-   and coalesce(to_jsonb(t) ->> 'tgparentid', '0') = '0'
-union all select 'POLICY', count(*) from pg_policy p join pg_class c on c.oid = p.polrelid, s
- where c.relnamespace = ns
-union all select 'STATISTICS', count(*) from pg_statistic_ext, s where stxnamespace = ns
+  from pg_constraint k join relation r on r.oid = k.conrelid
+ where contype in ('p', 'u', 'x') or (contype = 'f' and conparentid = 0) group by 1
+union all select 'INDEX', count(*) from pg_index i join relation r on r.oid = i.indrelid
+ where not exists (select from pg_constraint k where k.conindid = i.indexrelid
+                      and k.contype in ('p', 'u', 'x'))
+union all select 'TRIGGER', count(*) from pg_trigger t join relation r on r.oid = t.tgrelid
+ where not t.tgisinternal and coalesce(to_jsonb(t) ->> 'tgparentid', '0') = '0'
+union all select 'POLICY', count(*) from pg_policy p join relation r on r.oid = p.polrelid
+union all select 'STATISTICS', count(*) from pg_statistic_ext where stxnamespace = {namespace}::regnamespace
 """
 
 _UNFIT: Final = """
