@@ -67,13 +67,14 @@ class Token(NamedTuple):
         return self.kind is not Kind.SPACE and self.kind is not Kind.COMMENT
 
 
+# Only single characters are repeated possessively: Python before 3.11.5 loses its place after a group.
 _LETTER: Final = "A-Za-z_\x80-\U0010ffff"
 _SPACE: Final = r"[ \t\n\r\f\v]"
 # What may stand between the parts of one string constant: at least one line break, and comments to line ends.
-_CONTINUED: Final = r"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+(?=')"
-_PLAIN_PART: Final = r"'[^']*+(?:''[^']*+)*+(?:'|\Z)"
-_ESCAPED_PART: Final = r"'[^'\\]*+(?:(?:''|\\.)[^'\\]*+)*+(?:'|\\?\Z)"
-_DIGITS: Final = r"[0-9](?:_?[0-9])*+"
+_CONTINUED: Final = r"(?:[ \t\f\v]|--[^\n\r]*+)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*(?=')"
+_PLAIN_PART: Final = r"'[^']*+(?:''[^']*+)*(?:'|\Z)"
+_ESCAPED_PART: Final = r"'[^'\\]*+(?:(?:''|\\.)[^'\\]*+)*(?:'|\\?\Z)"
+_DIGITS: Final = r"[0-9](?:_?[0-9])*"
 
 _TOKEN: Final = re.compile(
     rf"""
@@ -81,16 +82,16 @@ _TOKEN: Final = re.compile(
     | (?P<COMMENT> --[^\n\r]*+ | /\* )
     | (?P<DOLLAR_STRING> \$(?:[{_LETTER}][{_LETTER}0-9]*+)?\$ )
     | (?P<PARAMETER> \$[0-9]++ )
-    | (?P<ESCAPED> [Ee]{_ESCAPED_PART}(?:{_CONTINUED}{_ESCAPED_PART})*+ )
-    | (?P<STRING> (?:[BbXxNn]|[Uu]&)?{_PLAIN_PART}(?:{_CONTINUED}{_PLAIN_PART})*+ )
-    | (?P<QUOTED_NAME> (?:[Uu]&)?"[^"]*+(?:""[^"]*+)*+(?:"|\Z) )
+    | (?P<ESCAPED> [Ee]{_ESCAPED_PART}(?:{_CONTINUED}{_ESCAPED_PART})* )
+    | (?P<STRING> (?:[BbXxNn]|[Uu]&)?{_PLAIN_PART}(?:{_CONTINUED}{_PLAIN_PART})* )
+    | (?P<QUOTED_NAME> (?:[Uu]&)?"[^"]*+(?:""[^"]*+)*(?:"|\Z) )
     | (?P<NAME> [{_LETTER}][{_LETTER}0-9$]*+ )
     | (?P<NUMBER>
-          0[xX](?:_?[0-9A-Fa-f])++ | 0[oO](?:_?[0-7])++ | 0[bB](?:_?[01])++
+          0[xX](?:_?[0-9A-Fa-f])+ | 0[oO](?:_?[0-7])+ | 0[bB](?:_?[01])+
         | (?: {_DIGITS}(?:\.(?!\.)(?:{_DIGITS})?)? | \.{_DIGITS} ) (?:[eE][+-]?{_DIGITS})?
       )
     | (?P<PUNCTUATION> :: | := | \.\. | [,()\[\].;:] )
-    | (?P<OPERATOR> (?: (?!/\*|--) [~!@#^&|`?+\-*/%<>=] ){{1,64}}+ )
+    | (?P<OPERATOR> (?: (?!/\*|--) [~!@#^&|`?+\-*/%<>=] ){{1,64}} )
     | (?P<OTHER> . )
     """,
     re.VERBOSE | re.DOTALL,
