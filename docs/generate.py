@@ -19,8 +19,8 @@ def page() -> str:
     lines = [
         "# Declarations",
         "",
-        "What an inventory or its group data may declare for an application (`make docs` writes this page from",
-        "`tasks/rollback/declared.py` and `tasks/website/checks.py`). `group_data/demo.py` is a whole example.",
+        "What an inventory or its group data may declare for an application. `group_data/demo.py` is a whole",
+        "example. `make docs` writes this page from the code (`tasks/rollback/declared.py`).",
         "",
         "| name | type | default | meaning |",
         "|---|---|---|---|",

@@ -1,1 +1,1 @@
-"""The platforms on one machine: real git over SSH, real PostgreSQL, real HTTP. Shares no code with `tasks`."""
+"""The platforms on one machine: real git over SSH, PostgreSQL and HTTP. Shares no code with `tasks`."""

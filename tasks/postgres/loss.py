@@ -146,16 +146,14 @@ def compute(connection: Connection, schema: str, incoming: str, *, without: Coll
     """
     with explained("Computing what would be lost"):
         found = [shape for shape in shapes(connection, schema, incoming) if shape.table not in without]
-        tables = []
-        for shape in found:
-            tables.append(_table_loss(connection, schema, incoming, shape))
+        losses = tuple(_table_loss(connection, schema, incoming, shape) for shape in found)
         accounts = [
             line
             for shape in found
             if shape.account
             for line in _accounts(connection, schema, incoming, shape)
         ]
-    return Loss(tuple(tables), tuple(accounts))
+    return Loss(losses, tuple(accounts))
 
 
 def export_csv(
@@ -189,10 +187,15 @@ def export_csv(
     return written
 
 
-def count_rows(connection: Connection, schema: str, tables: Sequence[str]) -> dict[str, int]:
+def tables(connection: Connection, schema: str) -> list[str]:
+    """The names of the role's own tables in the schema, but partitions."""
+    return [shape.table for shape in shapes(connection, schema, schema)]
+
+
+def count_rows(connection: Connection, schema: str, wanted: Sequence[str]) -> dict[str, int]:
     """Exact numbers of rows, in one message; a table that is not there has none."""
     there = {shape.table for shape in shapes(connection, schema, schema)}
-    known = [table for table in tables if table in there]
+    known = [table for table in wanted if table in there]
     with explained("Counting rows"):
         found = results(
             connection, ";".join(f"SELECT count(*) FROM {qualified(schema, table)}" for table in known)

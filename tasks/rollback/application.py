@@ -63,7 +63,7 @@ class Application:
     @property
     def page_address(self) -> str:
         """Where its pages are: the declared address, else the platform's."""
-        return self.declared.address or self.declared.website.address or self.info.url
+        return self.declared.address or self.info.url
 
     @cached_property
     def known_hosts(self) -> Path:

@@ -9,17 +9,20 @@ from typing import Final
 
 from tasks.core.errors import OpsError
 from tasks.core.screen import Screen
-from tasks.postgres import forget, loss, marks, stage, swap
+from tasks.postgres import drop, forget, loss, marks, stage, swap
 from tasks.postgres.connection import Target, connect
 from tasks.postgres.lock import EnvironmentLock
 from tasks.postgres.marks import DataState, Mark
+from tasks.postgres.tools import find_pg_restore
 from tasks.rollback.application import Application
-from tasks.rollback.backups import OpenBackup
+from tasks.rollback.backups import Backups, OpenBackup
 from tasks.rollback.cells import Data
+from tasks.rollback.choices import BackupOption
 from tasks.rollback.intent import Intent
 from tasks.rollback.situation import Situation
 
 _SECONDS_FOR_LOCKS: Final = 60.0
+_POLL_SECONDS: Final = 1.0
 
 
 class DataSide:
@@ -27,6 +30,7 @@ class DataSide:
 
     + situation: as read under the lock
     + database: the database through this run's tunnel
+    + backups: the cache that a fresh backup goes to
     + backup: open and read to its end; None for an undo
     """
 
@@ -36,6 +40,7 @@ class DataSide:
         situation: Situation,
         database: Target,
         lock: EnvironmentLock,
+        backups: Backups,
         backup: OpenBackup | None,
         screen: Screen,
     ) -> None:
@@ -43,6 +48,7 @@ class DataSide:
         self._situation = situation
         self._database = database
         self._lock = lock
+        self._backups = backups
         self._backup = backup
         self._screen = screen
         self._loss: loss.Loss | None = None
@@ -259,5 +265,72 @@ class DataSide:
         )
         return fewer
 
-    def replace(self, stop: Callable[[], bool]) -> None:
-        raise OpsError("drop")
+    def take_safety_backup(self, stop: Callable[[], bool]) -> str:
+        """Have the platform make a backup now, fetch it and read it to its end; gives its id.
+
+        Raises an `OpsError` where that fails; nothing has been dropped then.
+        """
+        found = self.marks().dropping
+        if found is not None and found.state == "dropping" and "safety" in found.details:
+            return str(found.details["safety"])  # of the run that died: what is live now is half a database
+        app, databases = self._app, self._app.client.databases
+        self._screen.line("Taking a fresh backup of what is live, so that this can be undone.")
+        made = databases.create_backup(app.name, app.addon.id)
+        ended = databases.follow_backup(app.name, app.addon.id, made.id, stop=stop, every=_POLL_SECONDS)
+        began = ended.started_at or ended.created_at
+        option = BackupOption(ended.id, ended.name, began, ended.size, ended.status)
+        opened = self._backups.fetch(option, stop)
+        rows = sum(opened.fetched.rows.values())
+        self._screen.good(f"Fresh backup {ended.name}: {rows:,} rows, read to its end, in the cache")
+        return ended.id
+
+    def replace(self, safety: str, stop: Callable[[], bool]) -> None:
+        """Drop what is live and restore the backup in its place. Raises as `tasks.postgres.drop`."""
+        backup = self._opened
+        live = self._situation.live
+        if live is None:
+            raise OpsError("Restoring by dropping", "the live database was not read")
+        tool = find_pg_restore(
+            backup.archive.header.version[:2], live.version // 10000, self._app.declared.pg_restore
+        )
+        request = drop.DropRequest(
+            run=self.intent.run,
+            archive=backup.archive,
+            contents=backup.contents,
+            tool=tool,
+            backup=self.intent.backup.id if self.intent.backup else "",
+            fence=self._lock.fence,
+            release=self.intent.target.commit if self.intent.target else "",
+            details={**self._what_undo_needs(), "safety": safety},
+            empty=frozenset(self._app.declared.empty_tables),
+            jobs=min(2, self._app.declared.workers),
+        )
+        drop.replace_live(
+            self._database, request, progress=self._screen.progress("Restoring", "objects"), stop=stop
+        )
+        self._screen.good("Dropped, restored and proved.")
+
+    def estimate_loss(self) -> loss.Loss:
+        """For strategy=drop, where nothing is staged: numbers of rows live against those of the backup."""
+        wanted = self._opened.fetched.rows
+        schema, without = self._database.schema, self._app.declared.empty_tables
+        with connect(self._database, self.intent.run, "read counts", read_only=True) as connection:
+            counted = loss.count_rows(connection, schema, loss.tables(connection, schema))
+        found = [
+            loss.TableLoss(
+                table,
+                lost=max(0, rows - wanted.get(table, 0)),
+                differ=0,
+                back=max(0, wanted.get(table, 0) - rows),
+                columns=() if table in wanted else None,
+            )
+            for table, rows in sorted(counted.items())
+            if table not in without
+        ]
+        self._loss = loss.Loss(tuple(found))
+        return self._loss
+
+    @property
+    def backup_token(self) -> str:
+        """Stands for agreeing to lose everything that is newer than this run's backup."""
+        return self._opened.contents.sha256[:8]

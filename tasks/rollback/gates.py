@@ -164,15 +164,13 @@ def _archive(situation: Situation) -> Gate:
         return Gate(
             "archive", None, f"not fetched yet{size}; it is read to its end before anything is touched"
         )
-    if situation.refusals and situation.intent.strategy == "beside":
+    if situation.refusals:
+        dropping = situation.intent.strategy == "drop"
         listed = "; ".join(refusal.sentence for refusal in situation.refusals[:5])
         more = f" and {len(situation.refusals) - 5} more" if len(situation.refusals) > 5 else ""
-        return Gate(
-            "archive",
-            False,
-            f"can't be restored beside the live data: {listed}{more}",
-            "--data strategy=drop",
-        )
+        how = "by dropping" if dropping else "beside the live data"
+        way_out = "mend what is named." if dropping else "--data strategy=drop, or mend what is named."
+        return Gate("archive", False, f"can't be restored {how}: {listed}{more}", way_out)
     return Gate(
         "archive", True, f"read to its end: {len(fetched.rows)} tables, {sum(fetched.rows.values()):,} rows"
     )

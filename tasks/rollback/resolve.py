@@ -64,7 +64,14 @@ def restore(app: Application, inputs: Inputs, platform: Platform, data: DataStat
 
 def undo(app: Application, platform: Platform, data: DataState) -> Intent | Done:
     """The intent that reverses the last cut-over and push, read from the database's marks and the journal."""
-    mark = data.live
+    mark, drop = data.live, data.dropping
+    if drop is not None and (mark is None or drop.created > mark.created):
+        raise Refused(
+            f"Undoing the last run on {app.name}",
+            "it dropped what was live (strategy=drop), so there is nothing to swap back",
+            state="nothing was changed",
+            next_step=f"restore the fresh backup that it took first: {undo_of_drop(app, drop)}",
+        )
     last = app.journal.newest(app=app.name, result="succeeded", moved=True)
     code_only = last is not None and last.get("data") is None and (mark is None or last.at > mark.created)
     if last is not None and code_only:
@@ -84,6 +91,14 @@ def undo(app: Application, platform: Platform, data: DataState) -> Intent | Done
         named(app, str(before)) if moves_code else None,
         set_aside=SetAside(mark.schema, mark.created, mark.run, str(before) if before else None),
     )
+
+
+def undo_of_drop(app: Application, drop: Mark) -> str:
+    """The command that brings back what a strategy=drop has dropped, from its fresh backup."""
+    command = f"pyinfra inventories/{app.declared.environment}.py deploys/"
+    backup = f"--data backup=id:{drop.details.get('safety')}"
+    before = drop.details.get("code_before")
+    return f"{command}rollback.py --data tag={before} {backup}" if before else f"{command}restore.py {backup}"
 
 
 def pinned(app: Application, ref: str) -> Target:

@@ -20,7 +20,7 @@ from tasks.django.migrations import compare
 from tasks.git.plan import PushPlan, plan_push
 from tasks.git.program import git_environment
 from tasks.git.remote import remote_branch
-from tasks.postgres import assess, leftovers
+from tasks.postgres import assess, drop, leftovers
 from tasks.postgres.connection import Target as Database
 from tasks.postgres.connection import connect
 from tasks.postgres.live import LiveFacts
@@ -36,6 +36,7 @@ from tasks.rollback.planning import plan
 from tasks.rollback.resolve import Done
 from tasks.rollback.signoff import SignOff
 from tasks.rollback.situation import Platform, Situation
+from tasks.rollback.standstill import Standstill
 from tasks.rollback.transaction import Transaction
 from tasks.rollback.verification import Verification
 
@@ -215,6 +216,8 @@ class Runner:
                 empty=frozenset(app.declared.empty_tables),
                 room_bytes=app.declared.room_bytes,
             )
+            if intent.strategy == "drop":
+                refusals = drop.obstacles(backup.archive, backup.contents, live)
             left_as_it_is = assess.notes(backup.archive, backup.contents, live)
         alike = of_live is not None and of_live.fit == "same" and (verdict is None or verdict.fit == "same")
         commands = release.postdeploy_commands(app.mirror, commit)
@@ -268,7 +271,7 @@ class Runner:
     ) -> None:
         situation = planned.situation
         intent = situation.intent
-        data = DataSide(self._app, situation, database, lock, backup, self._screen)
+        data = DataSide(self._app, situation, database, lock, self._backups, backup, self._screen)
         code = CodeSide(
             self._app,
             intent.target,
@@ -281,6 +284,7 @@ class Runner:
             intent,
             code,
             data,
+            Standstill(self._app, intent.run, self._screen),
             Verification(self._app, data, self._screen),
             self._screen,
             sign_off=SignOff(self._app, situation, data, self._screen, self._tell, subject).require,
@@ -310,16 +314,19 @@ class Runner:
     ) -> None:
         failing = transaction.failing
         self._record(planned, transaction.steps, "succeeded", data, "; ".join(failing))
-        self._tell(notices.succeeded(subject, seconds, data.lost_text(), self._undo_line(), failing))
+        undo = self._undo_line(data)
+        self._tell(notices.succeeded(subject, seconds, data.lost_text(), undo, failing))
         if failing:
             self._screen.warn(
                 f"Done in {seconds:.0f} s: {transaction.described()}; {len(failing)} checks fail."
             )
         else:
             self._screen.good(f"Done in {seconds:.0f} s, and verified: {transaction.described()}.")
-        self._screen.line(f"To take it back: {self._undo_line()}")
+        self._screen.line(f"To take it back: {undo}")
 
-    def _undo_line(self) -> str:
+    def _undo_line(self, data: DataSide) -> str:
+        if data.intent.strategy == "drop" and (drop := data.marks().dropping):
+            return resolve.undo_of_drop(self._app, drop)
         return f"pyinfra inventories/{self._app.declared.environment}.py deploys/undo.py"
 
     def _subject(self, situation: Situation) -> notices.Subject:

@@ -48,6 +48,9 @@ class SignOff:
         """
         if self._given:
             return
+        if self._situation.intent.strategy == "drop":
+            self._require_for_a_drop()
+            return
         folder = paths.state("losses", self._app.declared.environment, self._situation.intent.run)
         token_shown, counts_shown = self._data.signed()
         loss, files = self._data.compute_loss(folder)
@@ -58,16 +61,30 @@ class SignOff:
             self._agreed(loss, token_shown, counts_shown)
         self._given = True
 
+    def _require_for_a_drop(self) -> None:
+        """Its own agreement: everything newer than the backup goes, and comes back slowly if at all."""
+        loss = self._data.estimate_loss()
+        self._screen.warn("strategy=drop: the pages go down, and what is newer than the backup is dropped.")
+        self._show(loss, 0, "")
+        if self._app.declared.needs_sign_off and "signoff" not in self._inputs.skips:
+            token = self._data.backup_token
+            agreed = self._inputs.signoff and self._inputs.loss == token
+            if not (agreed and self._by_the_right_person(str(self._inputs.signoff))) and not self._asked():
+                self._stop_before_anything(loss, token)
+        self._given = True
+
     def _show(self, loss: Loss, files: int, folder: str) -> None:
         if loss.nothing:
             return
-        self._screen.warn("What is live now and would be set aside:")
+        fate = "dropped" if self._situation.intent.strategy == "drop" else "set aside"
+        self._screen.warn(f"What is live now and would be {fate}:")
         lines = loss.lines()
         for line in lines[:_LINES_SHOWN]:
             self._screen.warn(f"  - {line}")
         if len(lines) > _LINES_SHOWN:
             self._screen.warn(f"  and {len(lines) - _LINES_SHOWN} tables more")
-        self._screen.line(f"Exported as {files} CSV files: {folder}")
+        if files:
+            self._screen.line(f"Exported as {files} CSV files: {folder}")
 
     def _agreed(self, loss: Loss, token_shown: str, counts_shown: dict[str, int]) -> None:
         inputs = self._inputs
@@ -80,14 +97,18 @@ class SignOff:
                 self._screen.good(f"Signed off by {inputs.signoff}.")
                 return
         self._data.remember_shown(loss)
-        if at_terminal():
-            name = ask_text(
-                f"Data administrator{self._expected()}: type your name to agree, Enter to stop here"
-            )
-            if name and self._by_the_right_person(name):
-                self._screen.good(f"Signed off by {name}.")
-                return
-        self._stop_at_staged(loss)
+        if not self._asked():
+            self._stop_at_staged(loss)
+
+    def _asked(self) -> bool:
+        """Whether somebody at this terminal has agreed by name."""
+        if not at_terminal():
+            return False
+        name = ask_text(f"Data administrator{self._expected()}: type your name to agree, Enter to stop here")
+        if not name or not self._by_the_right_person(name):
+            return False
+        self._screen.good(f"Signed off by {name}.")
+        return True
 
     def _by_the_right_person(self, name: str) -> bool:
         wanted = self._app.declared.data_administrator
@@ -105,13 +126,20 @@ class SignOff:
             text = ", ".join(f"{count:,} in {table}" for table, count in sorted(more.items()))
             self._screen.warn(f"Lost beyond the signed list, since users went on writing: {text}")
 
+    def _stop_before_anything(self, loss: Loss, token: str) -> None:
+        self._stop(loss, token, "nothing was changed")
+
     def _stop_at_staged(self, loss: Loss) -> None:
+        ready = "the wanted data is ready beside the live data; nothing that users see was changed"
+        self._stop(loss, loss.token, ready)
+
+    def _stop(self, loss: Loss, token: str, state: str) -> None:
         administrator = self._app.declared.data_administrator or "NAME"
-        options = f"--data signoff={administrator} --data loss={loss.token}"
+        options = f"--data signoff={administrator} --data loss={token}"
         self._tell(notices.waiting_for_sign_off(self._subject, loss.summary(), options))
         raise Refused(
             "Signing off on what is lost",
             "the data administrator has not agreed yet",
-            state="the wanted data is ready beside the live data; nothing that users see was changed",
+            state=state,
             next_step=f"have the list above agreed to; the same command with {options} then goes on",
         )

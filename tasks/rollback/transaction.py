@@ -17,6 +17,7 @@ from tasks.rollback.cells import MEANING, NEXT, Action, Code, Data
 from tasks.rollback.code import CodeSide
 from tasks.rollback.data import DataSide
 from tasks.rollback.intent import Deploy, Intent
+from tasks.rollback.standstill import Standstill, brought_back_after
 from tasks.rollback.verification import Verification
 
 _SAME_ACTION_AT_MOST = 3
@@ -44,6 +45,7 @@ class Transaction:
     intent: Intent
     code: CodeSide
     data: DataSide
+    standstill: Standstill
     verification: Verification
     screen: Screen
     sign_off: Callable[[], None]
@@ -74,7 +76,7 @@ class Transaction:
             taken.append(action)
             if self._takes_data_away(action, data):
                 self.sign_off()
-            self._timed(action.value, partial(self._perform, action, data))
+            self._timed(self._title(action), partial(self._perform, action, data))
             if action is Action.VERIFY:
                 return
 
@@ -91,6 +93,11 @@ class Transaction:
         except OpsError as error:
             return f"not known: {error.attempted}: {error.reply}"
 
+    def _title(self, action: Action) -> str:
+        if action is Action.STAGE and self.intent.strategy == "drop":
+            return "drop what is live and restore the backup in its place"
+        return action.value
+
     def _takes_data_away(self, action: Action, data: Data) -> bool:
         """Whether what follows this action exchanges what users see."""
         if action is Action.STAGE:
@@ -100,7 +107,7 @@ class Transaction:
     def _perform(self, action: Action, data: Data) -> None:
         match action:
             case Action.STAGE if self.intent.strategy == "drop":
-                self.data.replace(self.stop)
+                self._replace()
             case Action.STAGE:
                 self.data.stage(self.stop)
             case Action.PUSH:
@@ -111,6 +118,19 @@ class Transaction:
                 self._cut_over_beside_the_release()
             case Action.VERIFY:
                 self._verify()
+
+    def _replace(self) -> None:
+        """strategy=drop: a fresh backup, then a standstill until the wanted release is there."""
+        safety = self.data.take_safety_backup(self.stop)
+        self.standstill.stop()
+        try:
+            self.data.replace(safety, self.stop)
+        except PersonNeeded:
+            raise  # half dropped: the containers stay stopped, the same command goes on
+        except OpsError as error:
+            raise brought_back_after(self.standstill, error) from None
+        if self.intent.catch_up:
+            self._timed("run the postdeploy command", self.code.run_postdeploy)
 
     def _push(self, data: Data) -> None:
         swapped_first = data is Data.SWAPPED and self.intent.moves_data
@@ -172,6 +192,7 @@ class Transaction:
         )
 
     def _verify(self) -> None:
+        self.standstill.start()
         undoing = self.intent.deploy is Deploy.UNDO
         failed = self.verification.failures(patient=not undoing)
         if failed and undoing:

@@ -117,13 +117,11 @@ class Version(Check):
 class Website(BaseModel):
     """Where the application answers people, and what is checked there.
 
-    + address: its public address; by default the one that the platform gives
     + deadline: seconds for a booting application to give all that is declared
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    address: str | None = Field(default=None, pattern=r"^https?://[^/?#@]+/?$")
     checks: tuple[Page | Search | Form | Admin | Version, ...] = ()
     deadline: float = Field(default=60, ge=0)
 

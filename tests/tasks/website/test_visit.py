@@ -206,6 +206,6 @@ def test_declarations_are_checked_where_they_are_written() -> None:
         with pytest.raises(ValidationError):
             Page(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ValidationError):
-        Website(address="https://user:secret@example.org")
-    declared = Website(address="https://example.org", checks=(Page(path="/carte"), Admin(account=ACCOUNT)))
+        Website(adress="https://example.org")  # type: ignore[call-arg]
+    declared = Website(checks=(Page(path="/carte"), Admin(account=ACCOUNT)))
     assert [check.name for check in declared.checks] == ["page /carte", "admin /admin/"]
