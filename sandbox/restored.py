@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -88,8 +89,13 @@ def _restore(archive: Path, dsn: str) -> None:
     password = str(parameters.pop("password"))
     where = psycopg.conninfo.make_conninfo("", **{key: str(value) for key, value in parameters.items()})
     with tempfile.TemporaryDirectory() as folder, tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-        dump = next(path for path in Path(folder).rglob("*") if path.is_file())
+        member = next(item for item in tar if item.isfile())
+        content = tar.extractfile(member)
+        if content is None:
+            raise IncidentError(f"{archive.name} holds no dump.")
+        dump = Path(folder) / "archive.dump"
+        with content, dump.open("wb") as file:
+            shutil.copyfileobj(content, file)
         subprocess.run(
             [embedded_binaries() / "pg_restore", "--no-owner", "--no-privileges", f"--dbname={where}", dump],
             env=os.environ | {"PGPASSWORD": password},
