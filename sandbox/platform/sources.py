@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -17,6 +17,7 @@ from sandbox.platform.processes import Guard
 from sandbox.platform.repositories import git_environment
 
 LARGEST_ARCHIVE = 300 * 1024 * 1024
+_CAUTIOUS: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 """Documented limit of the uncompressed source archive, in bytes."""
 
 
@@ -90,6 +91,17 @@ async def _download(address: str, path: Path) -> None:
         raise BuildFailure(f"Fail to download the source archive: {type(error).__name__}") from None
 
 
+def _check_stays_inside(member: tarfile.TarInfo, folder: Path) -> None:
+    """What tarfile's data filter checks, for a Python before 3.11.4, which has none."""
+    place = (folder / member.name).resolve()
+    inside = place.is_relative_to(folder.resolve())
+    if member.issym() or member.islnk():
+        start = place.parent if member.issym() else folder
+        inside = inside and (start / member.linkname).resolve().is_relative_to(folder.resolve())
+    if not inside or not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+        raise BuildFailure(f"The source archive can't be extracted: {member.name} would leave its folder.")
+
+
 def _unpack(archive: Path, folder: Path, unpacked: Path) -> None:
     unpacked.mkdir(mode=0o700)
     try:
@@ -99,7 +111,8 @@ def _unpack(archive: Path, folder: Path, unpacked: Path) -> None:
                 size += member.size
                 if size > LARGEST_ARCHIVE:
                     raise BuildFailure("The source archive is larger than 300 MB uncompressed.")
-                tar.extract(member, unpacked, filter="data")
+                _check_stays_inside(member, unpacked)
+                tar.extract(member, unpacked, **_CAUTIOUS)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise BuildFailure(f"The source archive can't be extracted: {error}") from None
     entries = list(unpacked.iterdir())
