@@ -35,6 +35,7 @@ class CodeSide:
 
     + target: the release that is to run; None where the code stays
     + planned_branch: the commit at which the plan saw the remote's branch; a push is held to it
+    + planned_running: the commit that ran then; an archive deployment in between moves no branch
     + postdeploy: the release's own postdeploy command, for a swap beside a release that runs already
     """
 
@@ -45,12 +46,14 @@ class CodeSide:
         screen: Screen,
         *,
         planned_branch: str | None,
+        planned_running: str | None,
         postdeploy: str | None,
     ) -> None:
         self._app = application
         self._target = target
         self._screen = screen
         self._planned_branch = planned_branch
+        self._planned_running = planned_running
         self._postdeploy = postdeploy
         self._environment = git_environment(application.known_hosts, application.declared.ssh_identity)
 
@@ -76,7 +79,9 @@ class CodeSide:
         Raises `OpsError` with the build's last lines when it does not serve, `Stale` when somebody else
         deployed since the plan, `Interrupted`; in each case the release before goes on serving.
         """
-        known = frozenset(deployment.id for deployment in self._newest())
+        newest = self._newest()
+        self._check_nobody_deployed(newest)
+        known = frozenset(deployment.id for deployment in newest)
         moment = _Once(built)
 
         def stop_before_the_moment() -> bool:
@@ -90,7 +95,7 @@ class CodeSide:
             outcome = self._push(moment, stop_before_the_moment)
             found = self._find(known)
             if found is None:
-                raise self._not_deployed(outcome)
+                raise self._not_deployed(outcome, stopped=stop_before_the_moment())
             ended, reason = self._follow(found, moment, None), outcome.reason
         moment.error_if_any()
         if not ended.succeeded:
@@ -167,14 +172,29 @@ class CodeSide:
                 return deployment
         return None
 
-    def _not_deployed(self, outcome: PushOutcome) -> OpsError:
+    def _check_nobody_deployed(self, newest: Sequence[Deployment]) -> None:
+        running = running_commit(newest)
+        if running != self._planned_running:
+            raise self._stale(f"{_short(self._planned_running)} ran, and {_short(running)} runs now")
+
+    def _stale(self, reason: str) -> Stale:
+        return Stale(
+            f"Pushing {self._wanted.title} to {self._app.name}",
+            reason,
+            state="somebody else deployed since the plan was made; nothing was built, their release serves",
+            next_step="talk to them, then run the same command again and read the new plan",
+        )
+
+    def _not_deployed(self, outcome: PushOutcome, *, stopped: bool) -> OpsError:
         attempted = f"Pushing {self._wanted.title} to {self._app.name}"
         if outcome.ending == "stale":
-            return Stale(
-                attempted,
-                outcome.reason,
-                state=f"somebody else deployed since the plan was made; nothing was built, {_OLD_SERVES}",
-                next_step="talk to them, then run the same command again and read the new plan",
+            return self._stale(outcome.reason)
+        if stopped:
+            return Interrupted(
+                "Stopped as asked",
+                "nothing was deployed",
+                state=_OLD_SERVES,
+                next_step="run the same command again to go on",
             )
         if outcome.error is not None:
             return outcome.error
@@ -229,6 +249,10 @@ class _Once:
     def error_if_any(self) -> None:
         if self._error is not None:
             raise self._error
+
+
+def _short(commit: str | None) -> str:
+    return commit[:8] if commit else "nothing"
 
 
 def running_commit(newest_first: Sequence[Deployment]) -> str | None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from tasks.core.concurrent import side_by_side
-from tasks.core.errors import OpsError, Refused, Stale
+from tasks.core.errors import Locked, OpsError, Refused, Stale
 from tasks.core.interrupts import Interrupts
 from tasks.core.journal import who
 from tasks.core.plan import Gate, Plan, render
@@ -102,6 +102,13 @@ class Runner:
         refusals = planned.plan.refusals
         if refusals:
             self._record(planned, [], "refused", error=_gate_names(refusals))
+            if planned.situation.lock_holder:
+                raise Locked(
+                    planned.plan.title,
+                    planned.situation.lock_holder,
+                    state="nothing was changed by this run",
+                    next_step="wait for that run to end, or talk to them, then run the same command again",
+                )
             raise Refused(
                 planned.plan.title,
                 f"refused by {_gate_names(refusals)}",
@@ -277,6 +284,7 @@ class Runner:
             intent.target,
             self._screen,
             planned_branch=situation.push.old_remote if situation.push else None,
+            planned_running=situation.platform.running,
             postdeploy=situation.postdeploy,
         )
         subject = self._subject(situation)

@@ -61,6 +61,8 @@ class Transaction:
         while True:
             self.check_lock()
             code, data = self.state()
+            if not taken:
+                self.screen.line(f"Where things are: {MEANING[code, data]}.")
             action = NEXT[code, data]
             if self.stop():
                 raise Interrupted(
@@ -145,9 +147,27 @@ class Transaction:
         try:
             self.code.push(built, self.stop)
         except OpsError as error:
-            if not swapped or not self.data.can_be_taken_back():
+            if not swapped:
                 raise
-            self._take_back_after(error)
+            if self._settled_code(error) is Code.NEW:
+                self.screen.warn(f"{error.attempted}: {error.reply}. The release came up all the same.")
+            elif self.data.can_be_taken_back():
+                self._take_back_after(error)
+            else:
+                raise
+
+    def _settled_code(self, error: OpsError) -> Code:
+        """Where the code is once no deployment moves: a push that failed here may have landed there."""
+        try:
+            self.code.wait(lambda: False)
+            return self.code.state()
+        except OpsError as unread:
+            raise PersonNeeded(
+                error.attempted,
+                f"{error.reply}\nThen the platform could not be read: {unread.attempted}: {unread.reply}",
+                state="the wanted data is live; whether the wanted release serves it is not known",
+                next_step="run the same command again: it reads where things are and goes on",
+            ) from unread
 
     def _take_back_after(self, error: OpsError) -> None:
         """The release did not come up on the restored data: the old one gets its old data back."""
