@@ -9,28 +9,23 @@ come) is written in a mark in the transaction that drops, so that the next run f
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from tasks.core.errors import OpsError, PersonNeeded, Refused
-from tasks.core.process import Child
-from tasks.core.secrets import redact
 from tasks.postgres.archive import Archive, Contents, Entry, Treatment
-from tasks.postgres.archive.definitions import extension_data, verdicts
+from tasks.postgres.archive.definitions import verdicts
 from tasks.postgres.assess import Refusal
-from tasks.postgres.connection import Connection, Target, application_name, connect, explain, results
+from tasks.postgres.connection import Connection, Target, connect, explain, results
 from tasks.postgres.forget import OBJECTS_PER_TRANSACTION, drop_statement, foreign_keys_query, in_order
 from tasks.postgres.grants import Grant, carry_over, read_grants
 from tasks.postgres.inventory import Inventory, crossing
 from tasks.postgres.live import LiveFacts, read_live
 from tasks.postgres.marks import Mark
+from tasks.postgres.pg_restore import restored_entries, run_pg_restore
 from tasks.postgres.prove import count_problems, read_findings
 from tasks.postgres.sql import ident, literal, message, qualified
 from tasks.postgres.stage_plan import expected_counts
@@ -38,7 +33,6 @@ from tasks.postgres.tools import Tool
 
 # Locks that dropping one table takes: itself, its indexes, constraints, TOAST table, sequences, types.
 _LOCKS_PER_TABLE: Final = 20
-_LINES_KEPT: Final = 12
 
 
 @dataclass(frozen=True)
@@ -138,41 +132,6 @@ def plan_drop(inventory: Inventory, live: LiveFacts, foreign_keys: Sequence[tupl
     return DropPlan(tuple(batches), tables)
 
 
-def restored_entries(
-    entries: Sequence[Entry], schema: str, empty: Collection[str] = (), *, large_objects: bool = False
-) -> list[Entry]:
-    """What pg_restore is told to build: the schema's own objects; no extension, right, or rows of either."""
-    not_ours = {entry.dump_id for entry in extension_data(entries)}
-    chosen = []
-    for verdict in verdicts(entries, schema):
-        entry = verdict.entry
-        if entry.dump_id in not_ours or (entry.kind == "TABLE DATA" and entry.name in empty):
-            continue
-        if entry.kind.startswith("BLOB"):
-            if large_objects:
-                chosen.append(entry)
-        elif entry.schema == schema and verdict.treatment is not Treatment.LEAVE:
-            chosen.append(entry)
-    return chosen
-
-
-def pg_restore_command(tool: Tool, target: Target, archive: Path, chosen: Path, jobs: int) -> list[str]:
-    """The command; its password comes by the environment, since everybody can read arguments."""
-    conninfo = make_conninfo(
-        "", host=target.host, port=target.port, dbname=target.database, user=target.user, **target.options
-    )
-    return [
-        str(tool.path),
-        "--no-owner",
-        "--no-privileges",
-        "--no-password",
-        f"--jobs={jobs}",
-        f"--use-list={chosen}",
-        f"--dbname={conninfo}",
-        str(archive),
-    ]
-
-
 def replace_live(
     target: Target,
     request: DropRequest,
@@ -199,7 +158,15 @@ def replace_live(
             raise Refused("Dropping what is live", "; ".join(refusals), state="nothing was changed")
         mark = _drop_all(connection, request, live, schema)
     try:
-        complaints = _run_pg_restore(target, request, progress, stop)
+        entries = restored_entries(
+            request.archive.entries,
+            schema,
+            request.empty,
+            large_objects=bool(request.contents.large_objects),
+        )
+        complaints = run_pg_restore(
+            target, request.run, request.tool, request.archive.path, entries, request.jobs, progress, stop
+        )
         with connect(target, request.run, "restore", statement_seconds=6 * 3600) as connection:
             return _finish(connection, request, schema, mark, complaints)
     except (OpsError, psycopg.Error) as error:
@@ -284,59 +251,6 @@ def further(earlier: object, now: Mapping[str, Sequence[Any]]) -> dict[str, list
             if mine is None or value[0] * value[2] >= mine[0] * value[2]:
                 merged[name] = list(value)
     return merged
-
-
-def _run_pg_restore(
-    target: Target,
-    request: DropRequest,
-    progress: Callable[[int, int | None], None],
-    stop: Callable[[], bool],
-) -> list[str]:
-    """Run it to its end; gives the last lines that it complained with.
-
-    Whether it worked is proved, not asked: where its version isn't the server's, it exits with 1 though all
-    is there.
-    """
-    entries = restored_entries(
-        request.archive.entries,
-        target.schema,
-        request.empty,
-        large_objects=bool(request.contents.large_objects),
-    )
-    complaints: list[str] = []
-    done = 0
-
-    def on_line(stream: str, line: str) -> None:
-        nonlocal done
-        if stream == "stderr" and ("creating " in line or "processing data" in line or "executing" in line):
-            done += 1
-            progress(min(done, len(entries)), len(entries))
-        elif stream == "stderr" and ("error" in line or "ERROR" in line):
-            complaints.append(redact(line))
-            del complaints[:-_LINES_KEPT]
-
-    with tempfile.TemporaryDirectory(prefix="operations-") as folder:
-        chosen = Path(folder) / "list"
-        chosen.write_text("".join(f"{entry.dump_id};\n" for entry in entries))
-        command = pg_restore_command(request.tool, target, request.archive.path, chosen, request.jobs)
-        with Child.start(
-            [*command, "--verbose"], env=_environment(target, request.run), on_line=on_line
-        ) as child:
-            child.wait(stop=stop)
-    return complaints
-
-
-def _environment(target: Target, run: str) -> dict[str, str | None]:
-    """The password, the session's name and its limits; and nothing of the user's own PG... variables."""
-    ours: dict[str, str | None] = {name: None for name in os.environ if name.startswith("PG")}
-    return {
-        **ours,
-        "PGPASSWORD": target.password.reveal(),
-        "PGAPPNAME": application_name(run, "pg_restore"),
-        "PGOPTIONS": "-c lock_timeout=60s -c synchronous_commit=off",
-        "PGCONNECT_TIMEOUT": "10",
-        "LC_MESSAGES": "C",
-    }
 
 
 def _finish(

@@ -8,12 +8,15 @@ compared as a bag of rows.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import psycopg
 
 from tasks.core import paths
 from tasks.postgres.connection import Connection, explained, results
@@ -21,6 +24,14 @@ from tasks.postgres.sql import ident, literal, qualified
 
 _SHOWN: Final = 3
 _ACCOUNT_COLUMNS: Final = frozenset({"password", "is_active", "is_staff", "is_superuser"})
+# Types of which two values are equal exactly when they are the same value.
+_EXACT: Final = frozenset(
+    {
+        "smallint", "integer", "bigint", "boolean", "uuid", "bytea", "date",
+        "timestamp with time zone", "timestamp without time zone",
+    }
+)  # fmt: skip
+_TEXTS: Final = frozenset({"text", "character varying"})
 _TIMES: Final = frozenset({"timestamp with time zone", "timestamp without time zone", "date"})
 
 
@@ -144,9 +155,17 @@ def compute(connection: Connection, schema: str, incoming: str, *, without: Coll
 
     Raises OpsError for whatever the server says. Reads alone.
     """
-    with explained("Computing what would be lost"):
+    with explained("Computing what would be lost"), _one_moment(connection):
         found = [shape for shape in shapes(connection, schema, incoming) if shape.table not in without]
-        losses = tuple(_table_loss(connection, schema, incoming, shape) for shape in found)
+        counted = (
+            results(connection, ";".join(counts_query(schema, incoming, shape) for shape in found))
+            if found
+            else []
+        )
+        losses = tuple(
+            _table_loss(connection, schema, incoming, shape, rows[0])
+            for shape, rows in zip(found, counted, strict=True)
+        )
         accounts = [
             line
             for shape in found
@@ -154,6 +173,17 @@ def compute(connection: Connection, schema: str, incoming: str, *, without: Coll
             for line in _accounts(connection, schema, incoming, shape)
         ]
     return Loss(losses, tuple(accounts))
+
+
+@contextlib.contextmanager
+def _one_moment(connection: Connection) -> Iterator[None]:
+    """A transaction in which every query sees the same moment, while the application goes on writing."""
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psycopg.Error):
+            connection.execute("ROLLBACK")
 
 
 def export_csv(
@@ -246,7 +276,7 @@ def rows_lost(schema: str, incoming: str, shape: Shape) -> str:
     if not shape.incoming:
         return f"SELECT l.* FROM {live}"
     if not shape.key:
-        names = ", ".join(ident(name) for name in shape.live if name in shape.incoming)
+        names = ", ".join(f"{ident(name)}::text" for name in shape.live if name in shape.incoming) or "NULL"
         return (
             f"SELECT {names} FROM {qualified(schema, shape.table)} "
             f"EXCEPT ALL SELECT {names} FROM {qualified(incoming, shape.table)}"
@@ -262,12 +292,19 @@ def _match(shape: Shape) -> str:
 
 
 def _differs(shape: Shape) -> str:
-    """Compared as text, which every type has and equality not."""
+    """Compared as they are where equal means the same, else as text, which every type has."""
     if not shape.common:
         return "false"
-    one, other = (
-        f"ROW({', '.join(f'{side}.{ident(name)}' for name in shape.common)})::text" for side in ("l", "n")
-    )
+    return "(" + " OR ".join(_column_differs(shape, name) for name in shape.common) + ")"
+
+
+def _column_differs(shape: Shape, name: str) -> str:
+    kind = shape.live[name]
+    one, other = f"l.{ident(name)}", f"n.{ident(name)}"
+    if kind != shape.incoming[name] or kind not in _EXACT | _TEXTS:
+        one, other, kind = f"{one}::text", f"{other}::text", "text"
+    if kind in _TEXTS:  # bytes: a collation may take two texts for the same
+        one, other = f'{one} COLLATE "C"', f'{other} COLLATE "C"'
     return f"{one} IS DISTINCT FROM {other}"
 
 
@@ -294,9 +331,10 @@ def counts_query(schema: str, incoming: str, shape: Shape) -> str:
     )
 
 
-def _table_loss(connection: Connection, schema: str, incoming: str, shape: Shape) -> TableLoss:
-    row = connection.execute(counts_query(schema, incoming, shape).encode()).fetchone()
-    lost, differ, back = (int(value) for value in row or (0, 0, 0))
+def _table_loss(
+    connection: Connection, schema: str, incoming: str, shape: Shape, row: Sequence[Any]
+) -> TableLoss:
+    lost, differ, back = (int(value) for value in row)
     newest = _newest(connection, schema, incoming, shape) if lost or differ else ()
     gone = tuple(name for name in shape.live if name not in shape.incoming)
     return TableLoss(shape.table, lost, differ, back, newest, gone if shape.incoming else None)

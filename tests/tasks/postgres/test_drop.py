@@ -7,6 +7,7 @@ import pytest
 
 from tasks.core.errors import PersonNeeded, Refused
 from tasks.postgres import drop
+from tasks.postgres.pg_restore import pg_restore_command
 from tasks.postgres.tools import Tool
 
 
@@ -103,5 +104,5 @@ def test_small_lock_tables_are_dropped_in_several_transactions(ranged):
 
 def test_the_password_is_not_among_the_arguments(ranged, tmp_path):
     password = ranged.target.password.reveal()
-    command = drop.pg_restore_command(request(ranged, "r").tool, ranged.target, tmp_path, tmp_path, 2)
+    command = pg_restore_command(request(ranged, "r").tool, ranged.target, tmp_path, tmp_path, 2)
     assert not any(password in argument for argument in command)

@@ -94,6 +94,19 @@ def test_a_changed_key_is_compared_as_a_bag_of_rows(site):
     assert found["place"].columns == ("more",)
 
 
+def test_a_table_without_key_may_hold_types_without_equality(site, tmp_path):
+    site.do("create table public.notes(at json, feeling public.mood)")
+    site.do("insert into public.notes values ('{}', 'calm')")
+    site.backup()
+    site.do("insert into public.notes values ('[]', 'cross')")
+    site.stage("r1")
+    with connect(site.target, "r1", read_only=True) as connection:
+        found = loss.compute(connection, "public", "new_r1")
+        (path,) = loss.export_csv(connection, "public", "new_r1", found, tmp_path)
+    assert found.counts() == {"notes": 1}
+    assert path.read_text().splitlines() == ["at,feeling", "[],cross"]
+
+
 def test_the_export_is_private_and_holds_the_live_values(site, tmp_path):
     site.do("insert into public.place(name) values ('new')")
     site.do("update public.place set name = 'changed' where id = 1")
