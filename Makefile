@@ -30,10 +30,10 @@ check: $(READY) ## style, types and layering
 	$(BIN)/python -m docs.generate --check
 
 test: $(READY) check ## what every commit passes; minutes
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-full: $(READY) ## everything: failure matrices, every Python found
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 bench: $(READY) ## figures against bounds, measured side by side
 	$(BIN)/python -m benchmarks

@@ -121,9 +121,9 @@ class Loss:
 
     @property
     def token(self) -> str:
-        """Eight digits of the list."""
+        """A letter and seven digits of the list; the letter keeps a command line from reading a number."""
         text = "\n".join([*(table.sentence() for table in self.counting), *self.accounts])
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return f"t{hashlib.sha256(text.encode()).hexdigest()[:7]}"
 
     def counts(self) -> dict[str, int]:
         """Rows that go or change, by table: what a later list is compared with."""

@@ -333,4 +333,4 @@ class DataSide:
     @property
     def backup_token(self) -> str:
         """Stands for agreeing to lose everything that is newer than this run's backup."""
-        return self._opened.contents.sha256[:8]
+        return f"b{self._opened.contents.sha256[:7]}"
