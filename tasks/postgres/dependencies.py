@@ -56,6 +56,7 @@ class Edge:
     via: str
 
 
+# Objects of the system have numbers below 16384 (FirstNormalObjectId): none of them is asked about.
 _EDGES: Final = """
 with ranges as (
   select rngtypid, (to_jsonb(r) ->> 'rngmultitypid')::oid as multirange from pg_range r
@@ -98,21 +99,36 @@ part(classid, objid, topclass, topobj, via) as (
      and d.refclassid = 'pg_type'::regclass and d.deptype = 'i'
 ),
 place(classid, objid, ns, owner) as (
-  select 'pg_class'::regclass::oid, oid, relnamespace, relowner from pg_class
-  union all select 'pg_type'::regclass, oid, typnamespace, typowner from pg_type
-  union all select 'pg_proc'::regclass, oid, pronamespace, proowner from pg_proc
-  union all select 'pg_operator'::regclass, oid, oprnamespace, oprowner from pg_operator
-  union all select 'pg_opclass'::regclass, oid, opcnamespace, opcowner from pg_opclass
-  union all select 'pg_opfamily'::regclass, oid, opfnamespace, opfowner from pg_opfamily
-  union all select 'pg_collation'::regclass, oid, collnamespace, collowner from pg_collation
-  union all select 'pg_conversion'::regclass, oid, connamespace, conowner from pg_conversion
-  union all select 'pg_statistic_ext'::regclass, oid, stxnamespace, stxowner from pg_statistic_ext
-  union all select 'pg_ts_config'::regclass, oid, cfgnamespace, cfgowner from pg_ts_config
-  union all select 'pg_ts_dict'::regclass, oid, dictnamespace, dictowner from pg_ts_dict
-  union all select 'pg_publication'::regclass, oid, 0, pubowner from pg_publication
-  union all select 'pg_event_trigger'::regclass, oid, 0, evtowner from pg_event_trigger
-  union all select 'pg_cast'::regclass, oid, 0, 10 from pg_cast
-  union all select 'pg_transform'::regclass, oid, 0, 10 from pg_transform
+  select 'pg_class'::regclass::oid, oid, relnamespace, relowner
+    from pg_class where oid >= 16384
+  union all select 'pg_type'::regclass, oid, typnamespace, typowner
+    from pg_type where oid >= 16384
+  union all select 'pg_proc'::regclass, oid, pronamespace, proowner
+    from pg_proc where oid >= 16384
+  union all select 'pg_operator'::regclass, oid, oprnamespace, oprowner
+    from pg_operator where oid >= 16384
+  union all select 'pg_opclass'::regclass, oid, opcnamespace, opcowner
+    from pg_opclass where oid >= 16384
+  union all select 'pg_opfamily'::regclass, oid, opfnamespace, opfowner
+    from pg_opfamily where oid >= 16384
+  union all select 'pg_collation'::regclass, oid, collnamespace, collowner
+    from pg_collation where oid >= 16384
+  union all select 'pg_conversion'::regclass, oid, connamespace, conowner
+    from pg_conversion where oid >= 16384
+  union all select 'pg_statistic_ext'::regclass, oid, stxnamespace, stxowner
+    from pg_statistic_ext where oid >= 16384
+  union all select 'pg_ts_config'::regclass, oid, cfgnamespace, cfgowner
+    from pg_ts_config where oid >= 16384
+  union all select 'pg_ts_dict'::regclass, oid, dictnamespace, dictowner
+    from pg_ts_dict where oid >= 16384
+  union all select 'pg_publication'::regclass, oid, 0, pubowner
+    from pg_publication where oid >= 16384
+  union all select 'pg_event_trigger'::regclass, oid, 0, evtowner
+    from pg_event_trigger where oid >= 16384
+  union all select 'pg_cast'::regclass, oid, 0, 10
+    from pg_cast where oid >= 16384
+  union all select 'pg_transform'::regclass, oid, 0, 10
+    from pg_transform where oid >= 16384
 ),
 scope(ns) as (select oid from pg_namespace where nspname = any(%(schemas)s)),
 lifted as (
@@ -123,6 +139,7 @@ lifted as (
     left join part p on p.classid = d.classid and p.objid = d.objid
     left join part q on q.classid = d.refclassid and q.objid = d.refobjid
    where d.deptype in ('n', 'a', 'i') and d.refclassid <> 'pg_namespace'::regclass
+     and d.objid >= 16384 and d.refobjid >= 16384
 )
 select dc::regclass::text, dobj, di.type, di.identity, coalesce(dn.nspname, ''), pg_get_userbyid(dp.owner),
        exists (select from pg_depend e where e.classid = dc and e.objid = dobj and e.deptype = 'e'),

@@ -126,15 +126,29 @@ def pairs(
 
 
 def carry_on(out_schema: str, in_schema: str, both: Iterable[tuple[SequenceFact, SequenceFact]]) -> list[str]:
-    """Statements that set each incoming sequence to the further of both, so that no number is given twice."""
-    statements = []
+    """Statements that set each incoming sequence to the further of both, so that no number is given twice.
+
+    One statement for those that have given out numbers. An incoming one that has not may still be set to
+    begin further on, which only reading it tells.
+    """
+    rows, statements = [], []
     for out, coming in both:
-        further = ">=" if coming.increment > 0 else "<="
+        here, there = qualified(in_schema, coming.name), qualified(out_schema, out.name)
+        if coming.called:
+            rows.append(f"({literal(here)}::regclass, {literal(there)}::regclass, {coming.increment > 0})")
+        else:
+            further = ">=" if coming.increment > 0 else "<="
+            statements.append(
+                f"SELECT setval({literal(here)}, o.last_value, "
+                "o.is_called OR (i.last_value = o.last_value AND i.is_called)) "
+                f"FROM {there} o, {here} i WHERE o.last_value {further} i.last_value"
+            )
+    if rows:
         statements.append(
-            f"SELECT setval({literal(qualified(in_schema, coming.name))}, o.last_value, "
-            f"o.is_called OR (i.last_value = o.last_value AND i.is_called)) "
-            f"FROM {qualified(out_schema, out.name)} o, {qualified(in_schema, coming.name)} i "
-            f"WHERE o.last_value {further} i.last_value"
+            "SELECT setval(coming, out_last) FROM (SELECT coming, up, "
+            "pg_sequence_last_value(coming) AS in_last, pg_sequence_last_value(out) AS out_last "
+            f"FROM (VALUES {', '.join(rows)}) v(coming, out, up)) s "
+            "WHERE CASE WHEN up THEN out_last > in_last ELSE out_last < in_last END"
         )
     return statements
 

@@ -151,11 +151,16 @@ class LiveObject:
 
 @dataclass(frozen=True, slots=True)
 class SequenceFact:
-    """A sequence; `owner` is the (table, column) that it numbers, or None for a free one."""
+    """A sequence.
+
+    + owner: the (table, column) that it numbers, or None for a free one
+    + called: it has given out a number
+    """
 
     name: str
     owner: tuple[str, str] | None
     increment: int
+    called: bool
 
 
 @dataclass(frozen=True)
@@ -188,9 +193,10 @@ class Inventory:
 
 
 def sequences_query(schema: str) -> str:
-    """Name, owning table and column, increment of each sequence that is not an extension's."""
+    """Name, owning table and column, increment of each sequence that is not an extension's, and whether it
+    has given out a number."""
     return f"""
-select s.relname, t.relname, a.attname, q.seqincrement
+select s.relname, t.relname, a.attname, q.seqincrement, pg_sequence_last_value(s.oid) is not null
   from pg_class s join pg_sequence q on q.seqrelid = s.oid
   left join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = s.oid
         and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i')
@@ -210,8 +216,13 @@ def inventory_of(
         schema,
         tuple(_object(schema, row) for row in objects),
         tuple(
-            SequenceFact(str(name), None if table is None else (str(table), str(column)), int(str(increment)))
-            for name, table, column, increment in sequences
+            SequenceFact(
+                str(name),
+                None if table is None else (str(table), str(column)),
+                int(str(increment)),
+                called is True,
+            )
+            for name, table, column, increment, called in sequences
         ),
     )
 

@@ -34,7 +34,6 @@ class LiveFacts:
     + version: as `server_version_num`; 150018 is 15.18
     + inventory, edges: the live schema's objects, and what depends on what in it
     + rows: the server's estimate by table
-    + sizes: bytes by table, indexes included
     + database_bytes: of the whole database
     + extensions: version by name
     + migrations: (app, name) that are applied; None where there is no django_migrations table
@@ -55,7 +54,6 @@ class LiveFacts:
     inventory: Inventory
     edges: tuple[Edge, ...]
     rows: Mapping[str, int]
-    sizes: Mapping[str, int]
     database_bytes: int
     extensions: Mapping[str, str]
     migrations: tuple[tuple[str, str], ...] | None
@@ -92,7 +90,7 @@ select current_setting('server_version_num')::int, current_user,
 """
 
 _TABLES = """
-select c.relname, greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid)
+select c.relname, greatest(c.reltuples, 0)::bigint
   from pg_class c where c.relnamespace = {namespace}::regnamespace and c.relkind in ('r', 'm')
    and not exists (select from pg_depend e where e.classid = 'pg_class'::regclass and e.objid = c.oid
                       and e.deptype = 'e')
@@ -167,8 +165,7 @@ def read_live(connection: Connection, target: Target) -> LiveFacts:
         role=role,
         inventory=inventory_of(schema, objects, sequences),
         edges=edges_of(edges),
-        rows={name: int(rows) for name, rows, _ in tables},
-        sizes={name: int(size) for name, _, size in tables},
+        rows={name: int(rows) for name, rows in tables},
         database_bytes=int(database_bytes),
         extensions={str(name): str(number) for name, number in extensions},
         migrations=None if applied is None else tuple((str(app), str(name)) for app, name in applied),

@@ -52,10 +52,9 @@ select 'index ' || i.indexrelid::regclass::text || ' is not valid' from pg_index
 
 # Functions whose body is text: the server doesn't know what they read.
 _STRING_BODIES: Final = """
-select p.oid::int8 from pg_proc p join pg_language l on l.oid = p.prolang
-  join pg_namespace n on n.oid = p.pronamespace
+select p.oid::int8 from (select * from pg_proc where oid >= 16384 offset 0) p
+  join pg_language l on l.oid = p.prolang
  where l.lanname not in ('c', 'internal') and (to_jsonb(p) ->> 'prosqlbody') is null
-   and n.nspname not in ('pg_catalog', 'information_schema')
    and not exists (select from pg_depend e where e.classid = 'pg_proc'::regclass and e.objid = p.oid
                       and e.deptype = 'e')
 """

@@ -117,7 +117,6 @@ def stage(
     Raises Interrupted when stopped, Refused when a proof fails, OpsError for whatever the server says. In
     each case the stage is dropped again when the server can be reached, and the error says whether it was.
     """
-    plan = plan_of(request, target.schema)
     mark = Mark(
         kind="new",
         run=request.run,
@@ -131,14 +130,15 @@ def stage(
     main = connect(target, request.run, "stage", statement_seconds=_LOAD_SECONDS)
     try:
         with Crew(lambda: session(target, request), request.workers) as crew:
-            crew.start()
+            crew.start()  # the server is busy with that while the plan is made here
+            plan = plan_of(request, target.schema)
             builder = _Builder(target, request, plan, main, crew, live, progress, stop)
             return builder.build(mark)
     except (OpsError, psycopg.Error) as error:
         failure = (
             error if isinstance(error, OpsError) else explain(error, f"Staging the backup {request.backup}")
         )
-        failure.state = _cleaned_up(target, request.run, plan.schema)
+        failure.state = _cleaned_up(target, request.run, mark.schema)
         failure.args = (str(failure),)
         raise failure from None
     finally:

@@ -189,11 +189,17 @@ def _table(
         copy=renamed(copied.copy_statement or "").strip().removesuffix(";") if copied else "",
         rows=count,
         weight=weights.get(copied.dump_id, count * 100) if copied else 0,
-        frozen=("partition", "by")
-        not in pairwise(token.name for token in tokens(table.definition) if token.means_something),
+        frozen=not _partitioned(table),
         indexes=tuple(indexes),
         constraints=tuple(constraints),
     )
+
+
+def _partitioned(table: Entry) -> bool:
+    if "partition" not in table.definition.lower():
+        return False
+    words = (token.name for token in tokens(table.definition) if token.means_something)
+    return ("partition", "by") in pairwise(words)
 
 
 def _foreign_key(
@@ -211,10 +217,12 @@ def _foreign_key(
     table = max(owners, key=len, default=entry.name.partition(" ")[0])
     text = renamed(entry.definition).strip().removesuffix(";").rstrip()
     load = tables.get(table)
+    if load is None or not load.big:
+        return ForeignKey(table, text, "")
     meaningful = [token for token in tokens(text) if token.means_something]
     words = [token.name for token in meaningful]
     unchecked = words[-2:] in (["not", "valid"], ["not", "enforced"])
-    if load is None or not load.big or unchecked:
+    if unchecked:
         return ForeignKey(table, text, "")
     at = next(n for n, pair in enumerate(pairwise(words)) if pair == ("add", "constraint"))
     name = text[meaningful[at + 2].start : meaningful[at + 2].end]

@@ -144,6 +144,14 @@ def test_numbers_go_on_from_the_further_side_at_swap_and_undo(site):
     assert site.one("select nextval('public.ticket')") == 9
 
 
+def test_a_sequence_set_to_begin_further_on_begins_there(site):
+    site.do("select setval('public.ticket', 1000, false)")
+    site.backup()
+    site.do("select setval('public.ticket', 5)")
+    site.swap(site.stage("r1"))
+    assert site.one("select nextval('public.ticket')") == 1000
+
+
 def test_numbers_that_go_down_go_on_downwards(site):
     site.do("create sequence public.countdown increment -1 minvalue -1000 maxvalue 0 start 0")
     site.backup()
