@@ -7,7 +7,7 @@ LOCK_COMMAND = uv pip compile --universal --generate-hashes --no-emit-index-url 
 	--python-version 3.11 --extra sandbox --extra dev pyproject.toml -o requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full check bench docs lock clean
+.PHONY: help demo test test-full test-pythons check bench docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,10 @@ test: $(READY) check ## what every commit passes; minutes
 
 test-full: $(READY) ## everything: failure matrices, every Python found
 	$(BIN)/pytest -n 2 --dist loadfile
+	$(MAKE) test-pythons
+
+test-pythons: $(READY) ## the quick tests on every other supported Python that is found
+	$(BIN)/python tests/pythons.py
 
 bench: $(READY) ## figures against bounds, measured side by side
 	$(BIN)/python -m benchmarks
@@ -45,4 +49,4 @@ lock: ## resolve the dependencies again (needs uv)
 	$(LOCK_COMMAND) --upgrade
 
 clean: ## remove what make made
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
