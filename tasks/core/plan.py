@@ -123,7 +123,7 @@ def _gate_line(gate: Gate) -> str:
 
 def _counts(plan: Plan) -> str:
     if not plan.changes:
-        return "Nothing to change."
+        return "Nothing to change but what is said above." if plan.notes else "Nothing to change."
     by_sign = {sign: sum(change.sign == sign for change in plan.changes) for sign in "+~-"}
     destructive = sum(bool(change.destroys) for change in plan.changes)
     text = f"{by_sign['+']} to add, {by_sign['~']} to change, {by_sign['-']} to remove"

@@ -56,7 +56,7 @@ def _commit(commit: Commit) -> str:
 
 def _data(app: str, situation: Situation) -> Change | None:
     intent = situation.intent
-    if not intent.moves_data:
+    if not intent.moves_data or situation.swapped_by:
         return None
     after = intent.data_title
     if intent.backup:
@@ -128,8 +128,12 @@ def _notes(situation: Situation) -> list[str]:
     notes = []
     declared = situation.declared
     if situation.live:
-        for mark in situation.live.state.set_aside:
-            notes.append(f"Set aside already: {mark.schema} since {mark.created:%Y-%m-%d %H:%M} UTC")
+        for aside in situation.live.state.set_aside:
+            notes.append(f"Set aside already: {aside.schema} since {aside.created:%Y-%m-%d %H:%M} UTC")
+    if mark := situation.swapped_by:
+        notes.append(
+            f"Goes on after the swap of {mark.created:%Y-%m-%d %H:%M} UTC, which nothing has confirmed yet."
+        )
     if situation.intent.moves_data and situation.live and situation.live.state.stages:
         staged = [m.schema for m in situation.live.state.stages if m.state == "proved"]
         if staged and situation.intent.run in staged[-1]:

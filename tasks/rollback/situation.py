@@ -12,6 +12,7 @@ from tasks.django.migrations import Verdict
 from tasks.git.plan import PushPlan
 from tasks.postgres.assess import Refusal
 from tasks.postgres.live import LiveFacts
+from tasks.postgres.marks import Mark
 from tasks.rollback.choices import BackupOption, Deployed
 from tasks.rollback.declared import Declared
 from tasks.rollback.inputs import Inputs
@@ -91,6 +92,14 @@ class Situation:
     def backups_running(self) -> tuple[str, ...]:
         """Names of the platform's backups that are not finished."""
         return tuple(b.name for b in self.platform.backups if b.status in ("scheduled", "pending", "running"))
+
+    @property
+    def swapped_by(self) -> Mark | None:
+        """The swap that an earlier run of this very intent has made and not confirmed."""
+        state = self.live.state if self.live else None
+        mark = state.live if state else None
+        ours = mark is not None and mark.run == self.intent.run and mark.kind == "before"
+        return mark if ours and self.intent.backup is not None else None
 
     @property
     def target_commit(self) -> str | None:

@@ -33,7 +33,6 @@ def live() -> LiveFacts:
         inventory=Inventory("public", (), ()),
         edges=(),
         rows={"places": 120, "gone": 3},
-        sizes={"places": 8192, "gone": 8192},
         database_bytes=50_000_000,
         extensions={"plpgsql": "1.0"},
         migrations=(("places", "0001_initial"),),
