@@ -7,14 +7,12 @@ from typing import Any
 
 import gevent
 
-from tasks.core.errors import OpsError
-
 
 def side_by_side(*actions: Callable[[], Any]) -> list[Any]:
     """The results of all actions, in order, once all have ended.
 
     Under pyinfra, whose sockets are gevent's, they run at a time; elsewhere one after the other. Raises the
-    first action's `OpsError`, in order, never leaving another at work.
+    first action's error, in order, never leaving another at work.
     """
     greenlets = [gevent.spawn(_caught, action) for action in actions]
     gevent.joinall(greenlets)
@@ -28,12 +26,12 @@ def side_by_side(*actions: Callable[[], Any]) -> list[Any]:
 class _Failure:
     """An error as a value: raised inside a greenlet it would print a traceback."""
 
-    def __init__(self, error: OpsError) -> None:
+    def __init__(self, error: Exception) -> None:
         self.error = error
 
 
 def _caught(action: Callable[[], Any]) -> Any:
     try:
         return action()
-    except OpsError as error:
+    except Exception as error:
         return _Failure(error)

@@ -263,6 +263,10 @@ class DataSide:
             f"Rows of the backup: {sum(wanted.values()):,} in {len(wanted)} tables, fewer in {len(fewer)}"
             + (f"; written since: {since}" if since else "")
         )
+        verdict = self._situation.migrations
+        if fewer and verdict is not None and verdict.missing:
+            self._screen.warn(f"The release's migrations ran on it since: {'; '.join(fewer)}")
+            return []
         return fewer
 
     def take_safety_backup(self, stop: Callable[[], bool]) -> str:

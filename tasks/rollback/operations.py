@@ -123,6 +123,7 @@ def _run(deploy: Deploy) -> Steps:
 def _plan_and_show(host: Host, deploy: Deploy) -> tuple[Runner, Planned | Done]:
     """Plan once: in prepare, or under `-y`, where pyinfra skips prepare, at the start of execute."""
     _refuse_a_run_that_could_not_be_answered()
+    _refuse_several_applications()
     screen = HostScreen(host)
     inputs = parse(_data(host), SKIPPABLE)
     runner = Runner(_application(host), deploy, inputs, screen)
@@ -169,6 +170,20 @@ def _refuse_a_run_that_could_not_be_answered() -> None:
             "nobody could answer the questions",
             state="nothing was changed",
             next_step="add -y and give the inputs as --data NAME=VALUE, or review with --dry",
+        )
+
+
+def _refuse_several_applications() -> None:
+    """One at a time: each has its own questions, sign-off and undo."""
+    names = [
+        one.name for one in host.inventory.get_group("interface") if one in state.inventory.get_active_hosts()
+    ]
+    if len(names) > 1:
+        raise Refused(
+            "Working on several applications",
+            ", ".join(names),
+            state="nothing was changed",
+            next_step="take them one by one: --limit NAME",
         )
 
 

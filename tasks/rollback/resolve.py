@@ -192,7 +192,9 @@ def _ask_release(app: Application, platform: Platform, unfinished: Mark | None) 
         _release_option(app, tag.name, tag.commit, platform) for tag in app.mirror.tags()[:_RELEASES_SHOWN]
     ]
     wanted = (unfinished.release if unfinished else "") or suggested_commit(platform.successes)
-    preselected = next((option.tag for option in options if option.commit == wanted), wanted or "")
+    if wanted and app.mirror.has(wanted) and all(option.commit != wanted for option in options):
+        options.append(_release_option(app, wanted, wanted, platform))  # deployed without a tag
+    preselected = next((option.tag for option in options if option.commit == wanted), "")
     return choose(
         "Release to roll back to (number, tag, or none for the data alone)",
         ("tag", "commit", "date", "author", "commits between"),

@@ -267,6 +267,13 @@ class Runner:
                 state="nothing was changed",
                 next_step="run the same command again and read the new plan",
             )
+        if before.push and now.push and before.push.old_remote != now.push.old_remote:
+            raise Stale(
+                planned.plan.title,
+                f"the platform's branch was at {before.push.old_remote} and is at {now.push.old_remote}",
+                state="nothing was changed",
+                next_step="run the same command again and read the new plan",
+            )
 
     def _transact(
         self,
