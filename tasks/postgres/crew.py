@@ -24,6 +24,7 @@ from tasks.core.errors import Interrupted, OpsError
 from tasks.postgres.connection import Connection, explain
 
 _TICK: Final = 0.2
+_CANCEL_EVERY: Final = 0.5
 _PATIENCE: Final = 5.0
 
 Work = Callable[[Connection], None]
@@ -90,7 +91,7 @@ class Crew:
         waiting = sorted(jobs, key=lambda job: job.weight)
         running: dict[Any, Job] = {}
         failure: BaseException | None = None
-        cancelled_at = 0.0
+        failed_at = cancelled_at = 0.0
         while waiting or running:
             while waiting and len(running) < self.size and failure is None:
                 job = waiting.pop()
@@ -107,9 +108,12 @@ class Crew:
                 failure = self._look(watch, stop)
             if failure is not None:
                 waiting.clear()
-                if running and time.monotonic() - cancelled_at > _PATIENCE:
-                    self._cancel(cut=cancelled_at > 0)
-                    cancelled_at = time.monotonic()
+                now = time.monotonic()
+                failed_at = failed_at or now
+                # Again and again: a cancel that comes just before the statement ends nothing.
+                if running and now - cancelled_at > _CANCEL_EVERY:
+                    self._cancel(cut=now - failed_at > _PATIENCE)
+                    cancelled_at = now
         if failure is not None:
             raise failure
 
@@ -150,7 +154,7 @@ class Crew:
             self._idle.append(self._opened())
 
     def _cancel(self, *, cut: bool) -> None:
-        """Ask the server to end what is running; the second time, cut the connections."""
+        """Ask the server to end what is running; where it does not answer, cut the connections."""
         self.stopping = True
         for connection in list(self._all):
             if connection.closed:

@@ -452,6 +452,14 @@ def site(server: Server, tmp_path: Path) -> Iterator[Site]:
     made.drop()
 
 
+@pytest.fixture
+def older_site(installed_server: Server, tmp_path: Path) -> Iterator[Site]:
+    """The same on an installed server, which is of an older version."""
+    made = Site(installed_server, tmp_path)
+    yield made
+    made.drop()
+
+
 class Wire:
     """A proxy on loopback in front of the server, which a test can cut.
 

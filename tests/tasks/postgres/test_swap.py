@@ -10,7 +10,9 @@ import psycopg
 import pytest
 
 from tasks.core.errors import OpsError, Refused, Stale
-from tasks.postgres import swap
+from tasks.postgres import forget, swap
+from tasks.postgres.assess import assess
+from tasks.postgres.connection import connect
 from tasks.postgres.lock import EnvironmentLock
 
 
@@ -300,3 +302,20 @@ def test_swaps_of_the_same_moment_exclude_each_other(site):
     assert 1 <= len(done) <= 2
     assert len(site.state().set_aside) == len(done)
     assert site.sums()["place"] is not None
+
+
+def test_an_older_server_is_restored_and_put_back_the_same(older_site):
+    site = older_site
+    before, definitions = site.sums(), site.dumped_schema()
+    assert assess(site.archive, site.contents, site.live()) == []
+    site.do("insert into public.place(name) values ('later')")
+    original = site.sums()
+    site.swap(site.stage("r1"))
+    assert site.sums() == before
+    assert site.dumped_schema() == definitions
+    swap.take_back(site.target, "r2")
+    assert site.sums() == original
+    assert site.one("insert into public.place(name) values ('next') returning id") == 202
+    with connect(site.target, "r3") as connection:
+        forget.drop_schema(connection, "after_r1")
+    assert site.schemas() == set()
