@@ -20,8 +20,9 @@ from tasks.rollback.declared import Declared, declared
 from tasks.rollback.gates import SKIPPABLE
 from tasks.rollback.inputs import parse
 from tasks.rollback.intent import Deploy
+from tasks.rollback.planner import Planned
 from tasks.rollback.resolve import Done
-from tasks.rollback.runner import Planned, Runner
+from tasks.rollback.runner import Runner
 from tasks.rollback.verification import Verification
 from tasks.scalingo.connector import ScalingoConnector
 
