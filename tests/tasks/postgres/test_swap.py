@@ -182,6 +182,13 @@ def test_what_other_roles_may_do_is_the_same_after(site):
         connection.execute("select * from public.made_later")
 
 
+def test_a_table_that_was_gone_has_the_default_rights(site):
+    site.do("drop table public.tag")
+    site.swap(site.stage("r1"))
+    with site.as_reader() as connection:
+        assert connection.execute("select count(*) from public.tag").fetchone() == (200,)
+
+
 def test_extensions_and_other_owners_stay(site):
     with site.superuser() as connection:
         connection.execute("create table public.theirs(id int)")
@@ -211,6 +218,20 @@ def test_a_long_transaction_delays_the_swap_and_nobody_else(site):
         ended.join()
     assert swapped.attempts > 1
     assert f"of {site.role}" in told[0]
+    assert traffic.errors == []
+    assert traffic.slowest < 0.6
+
+
+def test_a_transaction_that_has_only_taken_a_number_delays_nobody_else(site):
+    """It holds a lock on the sequence, not on its table: the swap meets it after it has locked the tables."""
+    staged = site.stage("r1")
+    with Traffic(site) as traffic, site.connect() as slow:
+        slow.execute("begin; select nextval('public.place_id_seq')")
+        ended = threading.Timer(1.0, slow.execute, ("commit",))
+        ended.start()
+        swapped = site.swap(staged)
+        ended.join()
+    assert swapped.attempts > 1
     assert traffic.errors == []
     assert traffic.slowest < 0.6
 
