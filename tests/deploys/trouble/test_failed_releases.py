@@ -14,7 +14,7 @@ BEFORE_THE_SWAP = ["build-error", "aborted"]
 AT_BOOT = ["crashed-error", "timeout-error", "hook-error"]
 LAST_WORDS = {
     "broken-build": "Unknown command: 'compress'",
-    "crash-at-boot": "ImproperlyConfigured",
+    "crash-at-boot": "MAP_TILES_URL",
     "hook-fails": "--fail-level",
     "never-listens": "did not listen",
 }

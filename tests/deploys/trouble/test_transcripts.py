@@ -1,0 +1,91 @@
+"""What operators read, whole, as files beside this one: `UPDATE_TRANSCRIPTS=1 pytest ...` writes them anew."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Scene = Any
+Operator = Any
+
+FOLDER = Path(__file__).parent / "transcripts"
+
+# Times, sizes, hashes, ports, versions: what differs from run to run, with the word that stands for it.
+_VARYING = [
+    (r"\b\d{14}_\w+", "BACKUP"),
+    (r"\b\d{8}_\d{6}_[0-9a-f]{4}\b", "RUN"),
+    (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
+    (r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?(\.\d+)?(\+\d\d(:\d\d)?)?", "TIME"),
+    (r"\b\d{4}-\d\d-\d\d\b", "DATE"),
+    (r"\b[0-9a-f]{40}\b", "COMMIT"),
+    (r"(?<=[ (`=])(?=[0-9a-f]*\d)[0-9a-f]{8,12}(?=[ ):,`]|$)", "HASH"),
+    (r"(?<=Deployment )[0-9a-f]{8}", "HASH"),
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+    (r"(?<![v\d.<>=])\d+\.\d+\.\d+\b", "VERSION"),
+    (r"\d+(\.\d+)? (ms|s|h|kB|MB|B)\b", r"N \2"),
+    (r"\d+ min old", "N min old"),
+    (r"\d+ free connections", "N free connections"),
+    (r"about [\d,]+ rows", "about N rows"),
+    (r" at attempt \d+", ""),
+    (r"\S+@\S+ (?=holds)", "WHO "),
+    (r"newest: [^)]*\)", "newest: ROWS)"),
+]
+_PASSING = re.compile(r"(Restoring beside|Fetching the backup|Reading the backup to its end): |The swap waits")
+
+
+def normalised(text: str, scene: Scene) -> str:
+    """The text with what varies replaced by words, and without lines that only a slow machine shows."""
+    operator = scene.operator
+    for folder, word in ((operator.sandbox.folder, "SANDBOX"), (operator.home, "HOME")):
+        text = text.replace(str(folder), word)
+    for pattern, word in _VARYING:
+        text = re.sub(pattern, word, text, flags=re.MULTILINE)
+    lines = [line.rstrip() for line in text.splitlines() if not _PASSING.match(line.strip())]
+    return "\n".join(lines).strip() + "\n"
+
+
+def check(name: str, text: str, scene: Scene) -> None:
+    """Compare with the file of that name."""
+    path, found = FOLDER / f"{name}.txt", normalised(text, scene)
+    if os.environ.get("UPDATE_TRANSCRIPTS"):
+        FOLDER.mkdir(exist_ok=True)
+        path.write_text(found, encoding="utf-8")
+    assert found.splitlines() == path.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.slow
+def test_success_then_the_same_again_then_undo(scene: Scene) -> None:
+    done = scene.roll_back(reason="la recherche ne trouve rien")
+    check("success", done.text, scene)
+    check("same_again", scene.roll_back().text, scene)
+    check("undo", scene.operator.run("undo").text, scene)
+    check("channel", scene.told(), scene)
+
+
+def test_plan(incident_scene: Scene) -> None:
+    check("plan", incident_scene.roll_back("--dry", yes=False).text, incident_scene)
+    check("plan_in_full", incident_scene.roll_back("--dry", "--diff", yes=False).text, incident_scene)
+
+
+@pytest.mark.slow
+def test_refusal(protected_scene: Scene) -> None:
+    protected_scene.operator.sandbox.folder.joinpath("journal", "sandbox_preprod.jsonl").unlink(missing_ok=True)
+    check("refusal", protected_scene.roll_back().text, protected_scene)
+
+
+@pytest.mark.slow
+def test_failed_build(incident_scene: Scene) -> None:
+    scene = incident_scene
+    scene.operator.control.scenario(scene.operator.app, fail="build-error")
+    check("failed_build", scene.roll_back().text, scene)
+
+
+@pytest.mark.slow
+def test_failed_boot(incident_scene: Scene) -> None:
+    scene = incident_scene
+    scene.operator.control.scenario(scene.operator.app, fail="crashed-error")
+    check("failed_boot_taken_back", scene.roll_back().text, scene)
