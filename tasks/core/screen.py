@@ -38,7 +38,8 @@ class HostScreen:
     """Lines under a pyinfra host's prefix, on standard error as pyinfra's own."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        # Kept as text: pyinfra's own `host` means another thing, or nothing, in a signal's handler.
+        self._prefix = host.print_prefix
 
     def line(self, text: str) -> None:
         self._say(text)
@@ -55,7 +56,7 @@ class HostScreen:
     def _say(self, text: str, fg: str | None = None) -> None:
         for part in redact(text).splitlines() or [""]:
             clean = part.replace("-->", "-- >")  # pyinfra makes a heading of any line with that arrow
-            logger.info(f"{self._host.print_prefix}{click.style(clean, fg=fg) if fg else clean}")
+            logger.info(f"{self._prefix}{click.style(clean, fg=fg) if fg else clean}")
 
     def progress(self, what: str, unit: str = "bytes") -> Progress:
         return progress_lines(what, unit, self.line)
