@@ -41,9 +41,15 @@ def apply(state_dir: Path | None = None) -> None:
 
 
 def host_data(state_dir: Path | None = None) -> dict[str, Any]:
-    """`apply`, and what an inventory must declare but only the running sandbox knows. Raises SandboxDown."""
-    apply(state_dir)
-    state = running(state_dir)
+    """`apply`, and what an inventory must declare but only the running sandbox knows.
+
+    Ends the program with one sentence where none runs: an inventory has no other way to say so.
+    """
+    try:
+        apply(state_dir)
+        state = running(state_dir)
+    except SandboxDown as down:
+        raise SystemExit(str(down)) from None
     programs = Path(state.postgres_binaries) if state.postgres_binaries else embedded_binaries()
     return {
         "ssh_fingerprints": (state.host_key_fingerprint,),

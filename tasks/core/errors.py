@@ -53,6 +53,10 @@ class Refused(OpsError):
     exit_code = ExitCode.REFUSED
 
 
+class AwaitingSignOff(Refused):
+    """Everything is ready, and somebody has to agree before it goes on."""
+
+
 class Locked(OpsError):
     """Somebody else's run holds the environment's lock."""
 

@@ -49,6 +49,7 @@ class Planner:
         Raises an `OpsError` where something can't be read or is missing.
         """
         app = self._app
+        app.client.require_credentials()
         moves_data = self._inputs.backup is None or self._inputs.backup.kind != "none"
         problem, platform, (live, holder) = side_by_side(
             lambda: reading.read_source(app),

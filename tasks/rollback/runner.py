@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any, Final
 
-from tasks.core.errors import Locked, OpsError, Refused, Stale
+from tasks.core.errors import AwaitingSignOff, Locked, OpsError, Refused, Stale
 from tasks.core.interrupts import Interrupts
 from tasks.core.journal import who
 from tasks.core.plan import Gate, render
@@ -168,7 +168,7 @@ class Runner:
             transaction.run()
         except OpsError as error:
             state = transaction.described()
-            waiting = isinstance(error, Refused) and error.exit_code == Refused.exit_code
+            waiting = isinstance(error, AwaitingSignOff)
             self._record(planned, transaction.steps, "staged" if waiting else "failed", data, str(error))
             if not waiting:
                 self._tell(notices.failed(subject, str(error), state))

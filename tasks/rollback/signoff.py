@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tasks.core import paths
-from tasks.core.errors import Refused
+from tasks.core.errors import AwaitingSignOff
 from tasks.core.prompts import ask_text, at_terminal
 from tasks.core.screen import Screen
 from tasks.postgres.loss import Loss, grown
@@ -44,7 +44,7 @@ class SignOff:
     def require(self) -> None:
         """Return once the loss has been shown and, where that is asked for, agreed to.
 
-        Raises `Refused`, leaving the stage as it is, where nobody has agreed: the next run goes on from it.
+        Raises `AwaitingSignOff`, leaving the stage as it is, where nobody has agreed: the next run goes on from it.
         """
         if self._given:
             return
@@ -137,7 +137,7 @@ class SignOff:
         administrator = self._app.declared.data_administrator or "NAME"
         options = f"--data signoff={administrator} --data loss={token}"
         self._tell(notices.waiting_for_sign_off(self._subject, loss.summary(), options))
-        raise Refused(
+        raise AwaitingSignOff(
             "Signing off on what is lost",
             "the data administrator has not agreed yet",
             state=state,

@@ -70,6 +70,10 @@ class Scalingo:
             sandbox=self._sandbox,
         )
 
+    def require_credentials(self) -> None:
+        """Raise NotConfigured, saying where to get it, where there is no API token; sends nothing."""
+        _ = self.session.credentials
+
     def close(self) -> None:
         """Close the connections kept open."""
         self.session.close()
