@@ -38,6 +38,8 @@ from tasks.postgres.inventory import LiveObject
 from tasks.postgres.marks import Mark
 from tasks.postgres.sql import ident, message
 
+# How long a lost connection is tried anew before a person is asked: a tunnel that comes back takes seconds.
+RECONNECT_SECONDS: Final = 20.0
 _PURPOSE: Final = "swap"
 _GIVE_WAY = (pg.LockNotAvailable, pg.QueryCanceled, pg.DeadlockDetected)
 
@@ -252,17 +254,23 @@ class _Exchange:
 
     def _in_doubt(self, error: psycopg.Error) -> Swapped:
         """The connection was lost: end what may still be committing, then read what the database says."""
-        try:
-            with connect(self.target, self.run, "state") as connection:
-                leftovers.end_of_run(connection, self.run, _PURPOSE)
-                state = marks.read(connection)
-        except (OpsError, psycopg.Error):
-            raise PersonNeeded(
-                self.attempted,
-                "the connection to the database was lost, and it can't be reached to read what happened",
-                state="either nothing was changed, or the swap has happened as a whole",
-                next_step="run the same command again once the database answers; it reads the state first",
-            ) from None
+        deadline = time.monotonic() + RECONNECT_SECONDS
+        while True:
+            try:
+                with connect(self.target, self.run, "state") as connection:
+                    leftovers.end_of_run(connection, self.run, _PURPOSE)
+                    state = marks.read(connection)
+                break
+            except (OpsError, psycopg.Error):
+                if time.monotonic() > deadline:
+                    raise PersonNeeded(
+                        self.attempted,
+                        "the connection was lost, and the database can't be reached to read what happened",
+                        state="either nothing was changed, or the swap has happened as a whole",
+                        next_step="run the same command again once the database answers: "
+                        "it reads the state first",
+                    ) from None
+                time.sleep(0.5)
         live = state.live
         if live is not None and (live.schema, live.number) == (self.mark.schema, self.mark.number):
             return Swapped(live, None, self.attempts, 0, 0)

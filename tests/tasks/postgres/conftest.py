@@ -471,6 +471,7 @@ class Wire:
         self.open = True
         self.cut_at: int | None = None
         self.cut_before_reply: bytes | None = None
+        self.stay_cut = False
         self._to = port
         self._sockets: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -501,6 +502,8 @@ class Wire:
                         return
                 elif self.cut_before_reply is not None and self.cut_before_reply in data:
                     self.cut_before_reply = None
+                    if self.stay_cut:
+                        self.cut()
                     self._drop_all()
                     return
                 to.sendall(data)
@@ -509,7 +512,7 @@ class Wire:
                 end.shutdown(socket.SHUT_RDWR)
 
     def _drop_all(self) -> None:
-        for end in self._sockets:
+        for end in list(self._sockets):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 

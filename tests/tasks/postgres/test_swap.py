@@ -9,7 +9,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from tasks.core.errors import OpsError, Refused, Stale
+from tasks.core.errors import OpsError, PersonNeeded, Refused, Stale
 from tasks.postgres import forget, swap
 from tasks.postgres.assess import assess
 from tasks.postgres.connection import connect
@@ -274,6 +274,16 @@ def test_a_connection_lost_after_the_commit_is_a_swap_that_happened(site, wire):
     assert swapped.locked is None
     assert swapped.mark.schema == "before_r1"
     assert site.schemas() == {"before_r1"}
+
+
+def test_a_database_that_does_not_come_back_needs_a_person(site, wire, monkeypatch):
+    monkeypatch.setattr(swap, "RECONNECT_SECONDS", 0.2)
+    staged = site.stage("r1")
+    wire.cut_before_reply, wire.stay_cut = b"COMMIT\x00", True
+    with pytest.raises(PersonNeeded, match="can't be reached") as caught:
+        swap.swap(replace(site.target, port=wire.port), "r1", staged.mark, planned=None)
+    assert "has happened as a whole" in str(caught.value)
+    assert site.state().live.schema == "before_r1"
 
 
 def test_a_lost_run_lock_stops_the_swap(site):
