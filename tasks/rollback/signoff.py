@@ -44,7 +44,7 @@ class SignOff:
     def require(self) -> None:
         """Return once the loss has been shown and, where that is asked for, agreed to.
 
-        Raises `AwaitingSignOff`, leaving the stage as it is, where nobody has agreed: the next run goes on from it.
+        Raises `AwaitingSignOff` where nobody has agreed; the stage stays, and the next run goes on from it.
         """
         if self._given:
             return
