@@ -96,13 +96,22 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_KINDS: Final = {**{kind.name: kind for kind in Kind}, "ESCAPED": Kind.STRING}
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _KEEPS_A_SIGN: Final = frozenset("~!@#^&|`?%")
 _UPPER: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
-def tokens(sql: str) -> Iterator[Token]:
-    """The tokens of a text, spaces and comments included; joined they are the text."""
+def meaningful_tokens(sql: str) -> list[Token]:
+    """The tokens of a text without spaces and comments."""
+    return [token for token in tokens(sql, spaces=False) if token.kind is not Kind.COMMENT]
+
+
+def tokens(sql: str, *, spaces: bool = True) -> Iterator[Token]:
+    """The tokens of a text, spaces and comments included; joined they are the text.
+
+    + spaces: without them half of a schema's tokens need not be made
+    """
     position = 0
     while position < len(sql):
         found = _TOKEN.match(sql, position)
@@ -116,8 +125,8 @@ def tokens(sql: str) -> Iterator[Token]:
             end = len(sql) if closing < 0 else closing + len(found.group())
         elif group == "OPERATOR":
             end = position + len(_operator(found.group()))
-        kind = Kind.STRING if group == "ESCAPED" else Kind[group]
-        yield Token(kind, sql[position:end], position)
+        if spaces or group != "SPACE":
+            yield Token(_KINDS[group], sql[position:end], position)
         position = end
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from tasks.postgres.lexer import Kind, Token, quoted, tokens
+from tasks.postgres.lexer import Kind, Token, meaningful_tokens, quoted
 
 # The types whose constants are names that the server looks up while it reads the statement.
 _NAMING_TYPES: Final = frozenset(
@@ -50,12 +50,13 @@ def changes(sql: str, *, names: Collection[str], source: str, target: str) -> It
     if '"' not in source and source.lower() not in sql.lower():
         return
     own = names if isinstance(names, (set, frozenset)) else frozenset(names)
-    meaningful = [token for token in tokens(sql) if token.means_something]
-    for index, token in enumerate(meaningful):
-        if token.name == source:
-            if _qualifies_own_name(meaningful, index, own):
-                yield Change(token.start, token.end, quoted(target))
-        elif token.kind is Kind.STRING and _is_read_as_name(meaningful, index):
+    found = meaningful_tokens(sql)
+    for index, token in enumerate(found):
+        if token.text == ".":
+            schema = found[index - 1] if index else token
+            if schema.name == source and _qualifies_own_name(found, index - 1, own):
+                yield Change(schema.start, schema.end, quoted(target))
+        elif token.kind is Kind.STRING and _is_read_as_name(found, index):
             text = _string_value(token.text)
             if text is not None:
                 renamed = rename(text, names=own, source=source, target=target)

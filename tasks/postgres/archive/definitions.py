@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Final
 
 from tasks.postgres.archive.toc import Entry
-from tasks.postgres.lexer import Token, tokens
+from tasks.postgres.lexer import meaningful_tokens
 
 
 class Treatment(Enum):
@@ -194,7 +194,7 @@ def _definition_problem(entry: Entry, around: _Around) -> str:
     """Why an entry of a kind that is built can't be made beside the live schema; "" when it can."""
     if entry.kind not in ("TABLE", "TYPE", "DOMAIN"):
         return ""
-    found = _meaningful(entry.definition)
+    found = meaningful_tokens(entry.definition)
     if entry.kind == "TYPE":
         # CREATE TYPE schema.name AS RANGE (...), CREATE TYPE schema.name (INPUT = ...)
         after_name = [token.text.lower() for token in found[5:7]]
@@ -210,13 +210,9 @@ def _definition_problem(entry: Entry, around: _Around) -> str:
     return ""
 
 
-def _meaningful(definition: str) -> list[Token]:
-    return [token for token in tokens(definition) if token.means_something]
-
-
 def _first_qualified_name(definition: str, schema: str) -> set[str]:
     """The name after the first `schema.`: the object's own, since CREATE names it first."""
-    found = _meaningful(definition)
+    found = meaningful_tokens(definition)
     for first, point, last in zip(found, found[1:], found[2:], strict=False):
         if first.name == schema and point.text == "." and last.name is not None:
             return {last.name}
@@ -225,7 +221,7 @@ def _first_qualified_name(definition: str, schema: str) -> set[str]:
 
 def _constraint_name(definition: str) -> set[str]:
     """The name in `ADD CONSTRAINT name`: a key's index has it."""
-    found = _meaningful(definition)
+    found = meaningful_tokens(definition)
     for add, constraint, name in zip(found, found[1:], found[2:], strict=False):
         if add.name == "add" and constraint.name == "constraint" and name.name is not None:
             return {name.name}
@@ -233,7 +229,7 @@ def _constraint_name(definition: str) -> set[str]:
 
 
 def _multirange_name(definition: str) -> set[str]:
-    found = _meaningful(definition)
+    found = meaningful_tokens(definition)
     for index, token in enumerate(found):
         if token.name == "multirange_type_name" and index + 4 < len(found):
             name = found[index + 4].name if found[index + 3].text == "." else found[index + 2].name
