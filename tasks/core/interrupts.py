@@ -6,12 +6,29 @@ pyinfra's own Ctrl-C finishes the running operation and exits 0; a step of minut
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
+import click
 from gevent.event import Event
 
+from tasks.core.errors import ExitCode
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def end_at_ctrl_c() -> None:
+    """From now on, outside of `Interrupts`, Ctrl-C ends the program with an exit code that is not 0.
+
+    For what only reads and asks: pyinfra's own handling would exit 0 as if it had been done.
+    """
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        click.echo("\nStopped as asked: nothing was changed.", err=True)
+        sys.exit(ExitCode.ERROR)
+
+    signal.signal(signal.SIGINT, end)
 
 
 class Interrupts:

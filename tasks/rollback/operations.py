@@ -11,6 +11,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
 from tasks.core.errors import NotConfigured, Refused
+from tasks.core.interrupts import end_at_ctrl_c
 from tasks.core.prompts import at_terminal
 from tasks.core.screen import HostScreen
 from tasks.core.step import Step, refusing_in_words
@@ -113,6 +114,7 @@ _planned: dict[str, tuple[Runner, Planned | Done]] = {}
 
 
 def _run(deploy: Deploy) -> Steps:
+    end_at_ctrl_c()
     with refusing_in_words(host):
         runner, planned = _planned.get(host.name) or _plan_and_show(host, deploy)
         if isinstance(planned, Done):
