@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -56,7 +57,8 @@ class HostScreen:
     def _say(self, text: str, fg: str | None = None) -> None:
         for part in redact(text).splitlines() or [""]:
             clean = part.replace("-->", "-- >")  # pyinfra makes a heading of any line with that arrow
-            logger.info(f"{self._prefix}{click.style(clean, fg=fg) if fg else clean}")
+            coloured = click.style(clean, fg=fg) if fg and not os.environ.get("NO_COLOR") else clean
+            logger.info(f"{self._prefix}{coloured}")
 
     def progress(self, what: str, unit: str = "bytes") -> Progress:
         return progress_lines(what, unit, self.line)

@@ -231,14 +231,20 @@ def _ask_backup(platform: Platform, target: Target | None, unfinished: Mark | No
     commit = target.commit if target else platform.running
     window = live_window(platform.successes, commit) if commit else None
     found, behind = suggested_backup(platform.backups, window)
-    preselected = f"id:{unfinished.backup}" if unfinished else f"id:{found.id}" if found else ""
+    suggested = unfinished.backup if unfinished else found.id if found else ""
+    shown = [
+        backup
+        for number, backup in enumerate(platform.backups)
+        if number < _BACKUPS_SHOWN or backup.id == suggested
+    ]
+    preselected = next((f"id:{backup.id}" for backup in shown if backup.id == suggested), "")
     question = "Backup to restore (number, or none for the code alone)"
     if behind:
         question += "; the suggested one is from before that release was live"
     answer = choose(
         question,
         ("name", "began (UTC)", "age", "size", "state"),
-        backup_rows(platform.backups[:_BACKUPS_SHOWN], datetime.now(UTC)),
+        backup_rows(shown, datetime.now(UTC)),
         preselected=preselected,
         option="--data backup=latest (or before:TIME, id:ID, file:PATH, none)",
     )
