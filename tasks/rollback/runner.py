@@ -168,6 +168,7 @@ class Runner:
             transaction.run()
         except OpsError as error:
             state = transaction.described()
+            error.state = error.state or state
             waiting = isinstance(error, AwaitingSignOff)
             self._record(planned, transaction.steps, "staged" if waiting else "failed", data, str(error))
             if not waiting:
