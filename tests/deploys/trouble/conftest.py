@@ -147,7 +147,7 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while wanted not in self.text[self._read :]:
             if not self._more(deadline):
-                raise AssertionError(f"{wanted!r} never showed:\n{self.text[self._read:]}")
+                raise AssertionError(f"{wanted!r} never showed:\n{self.text[self._read :]}")
         start, self._read = self._read, self.text.index(wanted, self._read) + len(wanted)
         return self.text[start : self._read]
 
@@ -238,41 +238,45 @@ def deploy_archive(operator: Operator, ref: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def materials(operators: dict[str, Operator]) -> dict[str, Material]:
-    """For each app a backup of the release to go back to."""
-    made = {}
-    for app, operator in operators.items():
-        bring(operator, BACKED_UP)
-        backup = operator.backup()
-        made[app] = Material(str(backup["id"]), print_of(operator))
-    return made
+def materials() -> Callable[[Operator], Material]:
+    """For an app, made at its first use: a backup of the release to go back to."""
+    made: dict[str, Material] = {}
+
+    def of(operator: Operator) -> Material:
+        if operator.app not in made:
+            bring(operator, BACKED_UP)
+            backup = operator.backup()
+            made[operator.app] = Material(str(backup["id"]), print_of(operator))
+        return made[operator.app]
+
+    return of
 
 
 @pytest.fixture
-def scene(preprod: Operator, materials: dict[str, Material]) -> Scene:
+def scene(preprod: Operator, materials: Callable[[Operator], Material]) -> Scene:
     """A healthy release runs, whose migrations are those of the one before, and visitors have written."""
     return _scene(preprod, materials, HEALTHY)
 
 
 @pytest.fixture
-def incident_scene(preprod: Operator, materials: dict[str, Material]) -> Scene:
+def incident_scene(preprod: Operator, materials: Callable[[Operator], Material]) -> Scene:
     """The faulty release runs: its migration has destroyed data, its pages fail."""
     return _scene(preprod, materials, FAULTY)
 
 
 @pytest.fixture
-def protected_scene(protected: Operator, materials: dict[str, Material]) -> Scene:
+def protected_scene(protected: Operator, materials: Callable[[Operator], Material]) -> Scene:
     """The healthy release runs in the protected environment."""
     return _scene(protected, materials, HEALTHY)
 
 
-def _scene(operator: Operator, materials: dict[str, Material], release: str) -> Scene:
+def _scene(operator: Operator, materials: Callable[[Operator], Material], release: str) -> Scene:
+    material = materials(operator)
     bring(operator, HEALTHY)
     operator.write(1)
     if release != HEALTHY:
         operator.deploy(release)
     operator.control.mattermost("DELETE", "messages")
-    material = materials[operator.app]
     wanted = {"tag": BACKED_UP, "backup": f"id:{material.backup}"}
     return Scene(operator, material, operator.release(), print_of(operator), wanted)
 

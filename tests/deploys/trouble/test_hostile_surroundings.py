@@ -34,6 +34,7 @@ def go_on(scene: Scene) -> None:
     assert scene.operator.sessions() == 0
 
 
+@pytest.mark.slow
 def test_tunnel_cut_in_the_middle_of_the_load(scene: Scene) -> None:
     command = scene.start()
     command.see("Step: restore the backup")
@@ -72,6 +73,7 @@ def test_database_restarted_in_the_middle_of_the_load(scene: Scene) -> None:
     go_on(scene)
 
 
+@pytest.mark.slow
 def test_full_disk(scene: Scene) -> None:
     size = scene.operator.control.database(scene.operator.app)["size"]
     scene.operator.control.quota(scene.operator.app, size + 1_000_000)
@@ -101,12 +103,12 @@ def test_wrong_password(scene: Scene) -> None:
 
 
 @pytest.fixture(scope="session")
-def files(materials: dict[str, Any], operators: dict[str, Operator], tmp_path_factory: Any) -> Path:
+def files(materials: Any, operators: dict[str, Operator], tmp_path_factory: Any) -> Path:
     """A backup as downloaded, in several conditions."""
     folder: Path = tmp_path_factory.mktemp("archives")
     operator = operators["sandbox-demo-preprod"]
     client = operator.sandbox.database_client(operator.app)
-    backup = materials[operator.app].backup
+    backup = materials(operator).backup
     link = client.get(f"/api/databases/{client.addon_id}/backups/{backup}/archive").json()["download_url"]
     whole = client.get(link).content
     (folder / "whole.tar.gz").write_bytes(whole)
@@ -219,7 +221,9 @@ def test_platform_that_answers_badly(scene: Scene, answer: Any) -> None:
 
 def outside(operator: Operator, home: Path, **changes: str | None) -> subprocess.CompletedProcess[str]:
     """The rollback of production's own inventory, on this machine without its credentials."""
-    env = {name: value for name, value in operator.env.items() if not name.startswith(("SCALINGO", "SANDBOX"))}
+    env = {
+        name: value for name, value in operator.env.items() if not name.startswith(("SCALINGO", "SANDBOX"))
+    }
     env |= {"HOME": str(home), "AUTH_FILE": str(home / "auth"), "CONFIG_FILE_PATH": str(home / "config")}
     env |= {name: value for name, value in changes.items() if value is not None}
     return subprocess.run(

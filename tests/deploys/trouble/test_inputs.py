@@ -191,6 +191,9 @@ def test_journal_holds_the_whole_run(scene: Scene) -> None:
     assert "la recherche ne trouve rien" in scene.told()
     titles = [step["title"] for step in record["steps"]]
     assert titles == [
-        "restore the backup beside the live data", "push the release", "swap the data", "verify what users see",
-    ]  # fmt: skip
+        "restore the backup beside the live data",
+        "push the release",
+        "swap the data",
+        "verify what users see",
+    ]
     assert json.dumps(record)

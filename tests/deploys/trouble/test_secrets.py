@@ -1,4 +1,4 @@
-"""Nothing that must stay secret shows anywhere: on screen, in logs, arguments, sessions, or files of others."""
+"""Nothing that must stay secret shows: on screen, in logs, arguments, sessions, or files of others."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_no_secret_shows(scene: Scene, flags: list[str], tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_no_secret_shows_when_everything_fails(scene: Scene) -> None:
-    """A failing webhook, a release that crashes, a database that refuses: their words are quoted, not ours."""
+    """A webhook, a release and a database that refuse: their words are quoted, our secrets are not."""
     operator = scene.operator
     secrets = canaries(operator)
     operator.control.fail("html", service="mattermost", times=None)

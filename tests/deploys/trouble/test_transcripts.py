@@ -1,4 +1,4 @@
-"""What operators read, whole, as files beside this one: `UPDATE_TRANSCRIPTS=1 pytest ...` writes them anew."""
+"""What operators read, as files beside this one: `UPDATE_TRANSCRIPTS=1 pytest ...` writes them anew."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ _VARYING = [
     (r"\S+@\S+ (?=holds)", "WHO "),
     (r"newest: [^)]*\)", "newest: ROWS)"),
 ]
-_PASSING = re.compile(r"(Restoring beside|Fetching the backup|Reading the backup to its end): |The swap waits")
+_PASSING = re.compile(
+    r"(Restoring beside|Fetching the backup|Reading the backup to its end): |The swap waits"
+)
 
 
 def normalised(text: str, scene: Scene) -> str:
@@ -73,7 +75,9 @@ def test_plan(incident_scene: Scene) -> None:
 
 @pytest.mark.slow
 def test_refusal(protected_scene: Scene) -> None:
-    protected_scene.operator.sandbox.folder.joinpath("journal", "sandbox_preprod.jsonl").unlink(missing_ok=True)
+    protected_scene.operator.sandbox.folder.joinpath("journal", "sandbox_preprod.jsonl").unlink(
+        missing_ok=True
+    )
     check("refusal", protected_scene.roll_back().text, protected_scene)
 
 
