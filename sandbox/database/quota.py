@@ -18,6 +18,7 @@ import fcntl
 import os
 import platform
 import re
+import select
 import socket
 import struct
 import subprocess
@@ -125,8 +126,12 @@ class DiskQuota:
     def _answer_calls(self, listener: int) -> None:
         calls = _CALLS[platform.machine()]
         request = bytearray(_NOTIF.size)
+        waiting = select.poll()
+        waiting.register(listener, select.POLLIN)
         try:
             while True:
+                if not waiting.poll()[0][1] & select.POLLIN:
+                    return  # the last process under the filter is gone: to receive would fail for ever
                 request[:] = bytes(_NOTIF.size)
                 try:
                     fcntl.ioctl(listener, _NOTIF_RECV, request)
