@@ -4,7 +4,7 @@ import threading
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import OperationalError, connection
+from django.db import OperationalError, ProgrammingError, connection
 from django.db.models import F
 
 from places.models import Heartbeat
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         while not stop.is_set():
             try:
                 self.round(worker)
-            except OperationalError as error:
+            except (OperationalError, ProgrammingError) as error:  # booted before the postdeploy command
                 self.stderr.write(f"Round left out: {error}")
             finally:
                 connection.close()  # the database may be elsewhere at the next round
