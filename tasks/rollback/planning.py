@@ -44,9 +44,13 @@ def _code(app: str, situation: Situation) -> Change | None:
         details.append(f"its postdeploy command: {situation.postdeploy}")
     if push.needs_archive:
         details.append("the platform's branch is there already: it goes as an archive deployment")
-    counted = f"{len(push.lost)} commits of code go, {len(push.regained)} come back"
+    lost = f"{len(push.lost)} commits of code go, {len(push.regained)} come back"
     return Change(
-        f"code of {app}", running, f"{target.title} {target.subject}".strip(), counted, tuple(details)
+        f"code of {app}",
+        running,
+        f"{target.title} {target.subject}".strip(),
+        destroys=lost if push.lost or not push.comparable else "",
+        details=tuple(details),
     )
 
 
