@@ -235,9 +235,9 @@ class DataSide:
     def loss_token(self) -> str | None:
         return self._loss.token if self._loss else None
 
-    def lost_text(self) -> str:
-        """What was set aside, in one line; empty where nothing was lost."""
-        return "" if self._loss is None or self._loss.nothing else self._loss.summary()
+    def lost_rows(self) -> dict[str, int]:
+        """How many rows of each table were set aside; empty where nothing was lost."""
+        return {} if self._loss is None else self._loss.counts()
 
     def row_differences(self) -> list[str]:
         """A sentence for each table that lacks rows of the backup; says how many tables were compared."""

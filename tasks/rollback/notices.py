@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tasks.mattermost.client import quote
+from tasks.rollback.cells import Code, Data
+from tasks.rollback.intent import Intent
+
+_CODE: Final = {
+    Code.OLD: "l'ancienne version",
+    Code.DEPLOYING: "la version visée, en cours de déploiement",
+    Code.NEW: "la version visée",
+}
+_DATA: Final = {
+    Data.OLD: "les anciennes données",
+    Data.STAGED: "les anciennes données (celles visées sont prêtes à côté)",
+    Data.SWAPPED: "les données visées",
+}
+
+
+def state(code: Code, data: Data) -> str:
+    """Where code and data are."""
+    return f"{_CODE[code]} sur {_DATA[data]}"
+
+
+def origin(intent: Intent) -> str:
+    """Where the data comes from."""
+    if intent.backup:
+        return f"sauvegarde `{intent.backup.name}` du {intent.backup.began:%d/%m/%Y à %H:%M} UTC"
+    if intent.set_aside:
+        return f"celles mises de côté le {intent.set_aside.since:%d/%m/%Y à %H:%M} UTC"
+    return "inchangées"
+
+
+def counted(rows: Mapping[str, int]) -> str:
+    """Numbers of rows by table; empty where there are none."""
+    return ", ".join(f"{number} dans {table}" for table, number in rows.items())
 
 
 @dataclass(frozen=True)

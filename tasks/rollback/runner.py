@@ -167,12 +167,11 @@ class Runner:
         try:
             transaction.run()
         except OpsError as error:
-            state = transaction.described()
-            error.state = error.state or state
+            error.state = error.state or transaction.described()
             waiting = isinstance(error, AwaitingSignOff)
             self._record(planned, transaction.steps, "staged" if waiting else "failed", data, str(error))
             if not waiting:
-                self._tell(notices.failed(subject, str(error), state))
+                self._tell(notices.failed(subject, str(error), _in_french(transaction)))
             raise
         self._succeeded(planned, transaction, data, subject, time.monotonic() - began)
 
@@ -187,7 +186,7 @@ class Runner:
         failing = transaction.failing
         self._record(planned, transaction.steps, "succeeded", data, "; ".join(failing))
         undo = self._undo_line(data)
-        self._tell(notices.succeeded(subject, seconds, data.lost_text(), undo, failing))
+        self._tell(notices.succeeded(subject, seconds, notices.counted(data.lost_rows()), undo, failing))
         if failing:
             self._screen.warn(
                 f"Done in {seconds:.0f} s: {transaction.described()}; {len(failing)} checks fail."
@@ -211,7 +210,7 @@ class Runner:
             who=who(),
             reason=self._inputs.reason,
             code=f"`{(running or '?')[:8]}` → `{intent.target.title}`" if intent.target else "",
-            data=f"celles en service → {intent.data_title}" if intent.moves_data else "",
+            data=f"celles en service → {notices.origin(intent)}" if intent.moves_data else "",
             skipped=tuple(sorted(self._inputs.skips.items())),
         )
 
@@ -256,3 +255,11 @@ class Runner:
 
 def _gate_names(gates: tuple[Gate, ...]) -> str:
     return ", ".join(gate.name for gate in gates)
+
+
+def _in_french(transaction: Transaction) -> str:
+    """The state that things are in now; for the channel, so it never fails."""
+    try:
+        return notices.state(*transaction.state())
+    except OpsError:
+        return "inconnu : la plateforme ou la base de données ne répond pas"

@@ -136,7 +136,7 @@ class SignOff:
     def _stop(self, loss: Loss, token: str, state: str) -> None:
         administrator = self._app.declared.data_administrator or "NAME"
         options = f"--data signoff={administrator} --data loss={token}"
-        self._tell(notices.waiting_for_sign_off(self._subject, loss.summary(), options))
+        self._tell(notices.waiting_for_sign_off(self._subject, notices.counted(loss.counts()), options))
         raise AwaitingSignOff(
             "Signing off on what is lost",
             "the data administrator has not agreed yet",

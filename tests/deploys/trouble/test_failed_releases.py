@@ -31,7 +31,7 @@ def check_untouched(scene: Scene, ran: Any, code: int) -> None:
     assert record["error"].splitlines()[0] in ran.text
     told = scene.told()
     assert ": échec" in told
-    assert "État actuel : the old release on the old data" in told
+    assert "État actuel : l'ancienne version sur les anciennes données" in told
 
 
 @pytest.mark.slow
