@@ -106,6 +106,12 @@ def pinned(app: Application, ref: str) -> Target:
     found = app.mirror.resolve(ref)
     if found.kind == "branch":
         raise Refused(f"tag={ref}", "that is a branch, which moves", next_step="give a tag or a full commit")
+    if found.kind == "commit" and found.commit != ref:
+        raise Refused(
+            f"tag={ref}",
+            "that is the beginning of a commit, which others may share",
+            next_step=f"if it is the one, give all of it: {found.commit}",
+        )
     tag = ref if found.kind == "tag" else None
     return Target(found.commit, tag, app.mirror.commit(found.commit).subject)
 
