@@ -1,0 +1,1 @@
+"""Figures against bounds, measured side by side with the manual procedure and the bare tools."""

@@ -1,0 +1,145 @@
+"""How fast a restore is: against the seed document's procedure, and against the bare tool."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from statistics import median
+
+from benchmarks import manual
+from benchmarks.figures import Bound, Figure, interleaved, paired
+from benchmarks.proxy import SlowLine
+from benchmarks.server import Database, MeasureError
+from benchmarks.workshop import Workshop
+
+_JOBS = (1, 2, 4)
+
+
+def loopback(workshop: Workshop) -> Figure:
+    """A complete restore of a small archive of the application's schema, the server on the same machine.
+
+    The seed document's block (the `.tar.gz` unpacked, a `DROP TABLE` by a psql for each table, `pg_restore
+    --clean` into the ruins) over our time for the same archive: unpacked, read to its end and counted,
+    staged, analysed, proved, swapped. Both begin with a database that holds the live data.
+    """
+    return _against_the_seed(workshop, "restore-loopback", Bound(at_least=2.5, unit="times"), None)
+
+
+def two_milliseconds(workshop: Workshop) -> Figure:
+    """The same through a proxy that adds 1 ms to each direction, as to a database in the same country."""
+    return _against_the_seed(workshop, "restore-2ms", Bound(at_least=5, unit="times"), 1.0)
+
+
+def load(workshop: Workshop) -> Figure:
+    """Staging an archive of some tens of megabytes, over bare `pg_restore` of it into an empty database.
+
+    Ours is `stage` from its first connection to its mark, without the proof: definitions, rows, indexes,
+    constraints, sequences, views, and `ANALYZE`, which pg_restore leaves to others. pg_restore runs at -j1,
+    -j2 and -j4 in every round; the one whose median is best is what every round is compared with.
+    """
+    database, backup = workshop.middle
+    dump = backup.with_name(backup.name.replace(".tar.gz", ".dump"))
+    expected = database.contents()
+    rounds: list[dict[str, float]] = []
+    parts: list[Mapping[str, float]] = []
+
+    def ours() -> float:
+        empty = workshop.server.empty()
+        workshop.server.settle()
+        answer = workshop.engine.load(empty, backup, _run(len(rounds)))
+        _same(answer["rows"], expected["rows"], "the engine's load")
+        workshop.server.drop(empty)
+        parts.append(answer["parts"])
+        return float(answer["seconds"])
+
+    def bare(jobs: int) -> Callable[[], float]:
+        def restore() -> float:
+            empty = workshop.server.empty()
+            workshop.server.settle()
+            took = manual.bare_restore(empty, dump, jobs)
+            if not rounds:
+                _same(empty.contents(), expected, f"pg_restore -j{jobs}")
+            workshop.server.drop(empty)
+            return took
+
+        return restore
+
+    runs = {"ours": ours} | {f"-j{jobs}": bare(jobs) for jobs in _JOBS}
+    for number in range(workshop.pairs):
+        workshop.say(f"load: round {number + 1} of {workshop.pairs}")
+        names = _turned(list(runs), number)
+        rounds.append({name: runs[name]() for name in names})
+    bare_medians = {name: median(each[name] for each in rounds) for name in runs if name != "ours"}
+    best = min(bare_medians, key=lambda name: bare_medians[name])
+    note = (
+        f"{dump.stat().st_size / 1e6:.0f} MB, {expected['rows']:,} rows; "
+        f"ours {median(each['ours'] for each in rounds):.2f} s, pg_restore "
+        + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in bare_medians.items())
+        + f"; {_parts(parts)}"
+    )
+    ratios = [each["ours"] / each[best] for each in rounds]
+    return paired("load", Bound(at_most=1.25, unit="times"), ratios, note)
+
+
+def _against_the_seed(workshop: Workshop, name: str, bound: Bound, milliseconds: float | None) -> Figure:
+    database, backup = workshop.small
+    expected = database.contents()
+    answers: list[Mapping[str, float]] = []
+    slow = nullcontext() if milliseconds is None else SlowLine(workshop.server.port, milliseconds)
+    with slow as line:
+        port = line.port if line else None
+
+        def measured(restore: Callable[[Database], float], what: str) -> float:
+            copy = workshop.server.copy(database)
+            workshop.server.settle()
+            took = restore(copy)
+            _same(copy.contents(), expected, what)
+            workshop.server.drop(copy)
+            return took
+
+        def engine(copy: Database) -> float:
+            answer = workshop.engine.restore(copy, backup, _run(len(answers)), port)
+            answers.append(answer["parts"])
+            return float(answer["seconds"])
+
+        def seed(copy: Database) -> float:
+            return manual.seed_restore(copy, backup, port)
+
+        measured(seed, "the seed document's block")  # once unmeasured: programs and catalogs get warm
+        measured(engine, "the engine")
+        answers.clear()
+        times = []
+        for pair in interleaved(
+            workshop.pairs,
+            lambda: measured(seed, "the seed document's block"),
+            lambda: measured(engine, "the engine"),
+        ):
+            times.append(pair)
+            workshop.say(f"{name}: pair {len(times)} of {workshop.pairs}")
+    theirs, mine = (median(column) for column in zip(*times, strict=True))
+    note = f"seed {theirs:.2f} s, ours {mine:.2f} s; {_parts(answers)}"
+    return paired(name, bound, [seed / ours for seed, ours in times], note)
+
+
+def _turned(names: Sequence[str], number: int) -> list[str]:
+    """Each round begins with another one, and every second goes backwards."""
+    turned = [*names[number % len(names) :], *names[: number % len(names)]]
+    return turned if number % 2 == 0 else turned[::-1]
+
+
+def _parts(answers: Sequence[Mapping[str, float]]) -> str:
+    """Where our time goes: the median of each part, the largest first."""
+    medians = {part: median(answer[part] for answer in answers) for part in answers[0]}
+    ordered = sorted(medians.items(), key=lambda item: -item[1])
+    return ", ".join(f"{part} {seconds:.2f}" for part, seconds in ordered if seconds >= 0.005)
+
+
+def _run(number: int) -> str:
+    return f"bench-{os.getpid()}-{number}"
+
+
+def _same(found: object, expected: object, what: str) -> None:
+    """A time counts only when the work was done."""
+    if found != expected:
+        raise MeasureError(f"{what} left {found}, not {expected}")
