@@ -86,7 +86,7 @@ def render(plan: Plan, *, full: bool = False) -> list[str]:
         lines += _change_lines(change, full=full)
     if plan.gates:
         lines.append("Gates:")
-        lines += [_gate_line(gate) for gate in plan.gates]
+        lines += [gate_line(gate) for gate in plan.gates]
     if plan.steps and full:
         lines.append("Steps:")
         lines += [f"  {number}. {step}" for number, step in enumerate(plan.steps, 1)]
@@ -110,7 +110,8 @@ def _change_lines(change: Change, *, full: bool) -> list[str]:
     return lines
 
 
-def _gate_line(gate: Gate) -> str:
+def gate_line(gate: Gate) -> str:
+    """What was found, as one line that begins with its verdict."""
     if gate.skipped is not None and gate.holds is not True:
         return f'  skipped  {gate.name}: {gate.sentence} (reason given: "{gate.skipped}")'
     mark = {True: "ok", False: "REFUSED", None: "later"}[gate.holds]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any, Final
@@ -11,7 +11,7 @@ from typing import Any, Final
 from tasks.core.errors import AwaitingSignOff, Locked, OpsError, Refused, Stale
 from tasks.core.interrupts import Interrupts
 from tasks.core.journal import who
-from tasks.core.plan import Gate, render
+from tasks.core.plan import Gate, gate_line, render
 from tasks.core.screen import Screen
 from tasks.postgres import leftovers
 from tasks.postgres.connection import Target as Database
@@ -55,7 +55,10 @@ class Runner:
 
     def show(self, planned: Planned, *, full: bool) -> None:
         """The plan on screen; colour repeats what the words say."""
-        for line in render(planned.plan, full=full):
+        self._show(render(planned.plan, full=full))
+
+    def _show(self, lines: Iterable[str]) -> None:
+        for line in lines:
             text = line.strip()
             if text.startswith(("DESTROYS", "skipped")):
                 self._screen.warn(line)
@@ -65,6 +68,11 @@ class Runner:
                 self._screen.good(line)
             else:
                 self._screen.line(line)
+
+    def _show_what_is_known_now(self, planned: Planned, fresh: Planned) -> None:
+        """The gates whose answer is another than in the plan that was shown."""
+        shown = {gate.name: gate.holds for gate in planned.plan.gates}
+        self._show(gate_line(gate) for gate in fresh.plan.gates if gate.holds is not shown.get(gate.name))
 
     def refuse_where_gates_do(self, planned: Planned) -> None:
         """Raise `Refused` naming each gate that does not hold."""
@@ -101,6 +109,7 @@ class Runner:
             backup = self._backups.fetch(intent.backup, interrupts.stop) if intent.backup else None
             fresh = self._planner.plan_again(planned, database, backup)
             self._check_still_true(planned, fresh)
+            self._show_what_is_known_now(planned, fresh)
             self.refuse_where_gates_do(fresh)
             self._transact(fresh, database, lock, backup, interrupts.stop)
 
