@@ -10,8 +10,11 @@ APPLICATION = "operations"
 
 
 def private(folder: Path) -> Path:
-    """The folder, made if missing, readable by its owner alone."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """The folder, made if missing, readable by its owner alone; so are the folders made on the way to it."""
+    missing = [parent for parent in folder.parents if not parent.exists()]
+    for parent in reversed(missing):
+        parent.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(exist_ok=True, mode=0o700)
     folder.chmod(0o700)
     return folder
 

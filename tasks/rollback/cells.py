@@ -62,3 +62,14 @@ MEANING: Final[dict[tuple[Code, Data], str]] = {
     (Code.NEW, Data.STAGED): "the wanted release on the old data; the wanted data is ready beside it",
     (Code.NEW, Data.SWAPPED): "the wanted release on the wanted data",
 }
+
+CODE_ALONE: Final = {
+    Code.OLD: "the old release runs",
+    Code.DEPLOYING: "the release is being deployed",
+    Code.NEW: "the wanted release runs",
+}
+DATA_ALONE: Final = {
+    Data.OLD: "the old data is live",
+    Data.STAGED: "the old data is live; the wanted data is ready beside it",
+    Data.SWAPPED: "the wanted data is live",
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -51,13 +51,14 @@ class BackupOption:
         return self.status == "done"
 
 
-def suggested_commit(successes: Sequence[Deployed]) -> str | None:
+def suggested_commit(successes: Sequence[Deployed], left: Collection[str] = ()) -> str | None:
     """The commit of the last successful deployment before the running one; None where there is none.
 
     + successes: newest first
+    + left: commits that a rollback has left, which are not gone back to
     """
     running = successes[0].commit if successes else None
-    return next((one.commit for one in successes if one.commit != running), None)
+    return next((one.commit for one in successes if one.commit != running and one.commit not in left), None)
 
 
 def live_window(successes: Sequence[Deployed], commit: str) -> tuple[datetime, datetime | None] | None:

@@ -13,7 +13,7 @@ def require(declared: Declared, given: object) -> None:
     Raises `Refused` otherwise; at no terminal too, saying how to give it there.
     """
     name = declared.environment
-    if not declared.protected:
+    if not declared.protected and given is None:
         return
     option = f"--data confirm={name}"
     if given is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tasks.core.errors import OpsError
 from tasks.core.screen import Screen
@@ -84,7 +84,7 @@ class DataSide:
     def stage(self, stop: Callable[[], bool]) -> None:
         """Restore the backup beside the live data and prove it. Raises as `tasks.postgres.stage.stage`."""
         backup = self._opened
-        self._drop_incomplete_stages()
+        self._drop_other_stages()
         live = self._situation.live
         if live is None:
             raise OpsError("Restoring beside the live data", "the live database was not read")
@@ -104,13 +104,17 @@ class DataSide:
         staged = stage.stage(
             self._database, request, live, progress=self._screen.progress("Restoring beside"), stop=stop
         )
+        with connect(self._database, self.intent.run, "state") as connection:
+            details = {**staged.mark.details, **self._what_undo_needs()}
+            marks.write(connection, replace(staged.mark, details=details))
         parts = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in staged.seconds.items())
         rows = sum(staged.rows.values())
         self._screen.good(f"Restored beside and proved: {len(staged.rows)} tables, {rows:,} rows ({parts})")
 
-    def _drop_incomplete_stages(self) -> None:
-        for mark in self.marks().incomplete:
-            self._screen.warn(f"Dropping {mark.schema}, which an earlier run did not finish.")
+    def _drop_other_stages(self) -> None:
+        """Copies of backups that earlier runs did not finish, or did not use."""
+        for mark in self.marks().stages:
+            self._screen.warn(f"Dropping {mark.schema}, which an earlier run has left.")
             with connect(self._database, self.intent.run, "cleanup") as connection:
                 forget.drop_schema(connection, mark.schema)
 
@@ -288,7 +292,15 @@ class DataSide:
         self._screen.good(f"Fresh backup {ended.name}: {rows:,} rows, read to its end, in the cache")
         return ended.id
 
-    def replace(self, safety: str, stop: Callable[[], bool]) -> None:
+    def stopped_containers(self) -> list[dict[str, Any]]:
+        """What the mark of a drop that nobody has confirmed says was stopped for it."""
+        found = self.marks().dropping if self.intent.backup else None
+        if found is None or found.confirmed or found.run != self.intent.run:
+            return []
+        kept = found.details.get("formation")
+        return kept if isinstance(kept, list) else []
+
+    def replace(self, safety: str, formation: list[dict[str, Any]], stop: Callable[[], bool]) -> None:
         """Drop what is live and restore the backup in its place. Raises as `tasks.postgres.drop`."""
         backup = self._opened
         live = self._situation.live
@@ -305,7 +317,7 @@ class DataSide:
             backup=self.intent.backup.id if self.intent.backup else "",
             fence=self._lock.fence,
             release=self.intent.target.commit if self.intent.target else "",
-            details={**self._what_undo_needs(), "safety": safety},
+            details={**self._what_undo_needs(), "safety": safety, "formation": formation},
             empty=frozenset(self._app.declared.empty_tables),
             jobs=min(2, self._app.declared.workers),
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from tasks.core.errors import Refused
 
 NONE: Final = "none"
 STRATEGIES: Final = ("beside", "drop")
-_WORDS: Final = ("tag", "backup", "strategy", "confirm", "signoff", "loss", "reason")
+WORDS: Final = ("tag", "backup", "strategy", "confirm", "signoff", "loss", "reason")
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,50 @@ class Inputs:
     skips: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse(data: Mapping[str, Any], skippable: frozenset[str]) -> Inputs:
+def parse(
+    data: Mapping[str, Any],
+    skippable: frozenset[str],
+    *,
+    takes: frozenset[str] = frozenset(WORDS),
+    given: Collection[str] = (),
+) -> Inputs:
     """The inputs out of pyinfra's host data.
+
+    + takes: the words that this deploy understands
+    + given: the names on the command line, among which a misspelled one is looked for
 
     Raises `Refused` for a value that pyinfra read as something else than text, an unknown word in a
     value, or a skip of a gate that can't be skipped or without a reason.
     """
-    texts = {word: _text(word, data[word]) for word in _WORDS if data.get(word) is not None}
+    _check_words(data, takes, given)
+    texts = {word: _text(word, data[word]) for word in WORDS if data.get(word) is not None}
     backup = _backup(texts.pop("backup")) if "backup" in texts else None
     if texts.get("strategy", "beside") not in STRATEGIES:
         raise Refused(
             f"strategy={texts['strategy']}", "no such strategy", next_step=f"one of {', '.join(STRATEGIES)}"
         )
     return Inputs(backup=backup, skips=_skips(data, skippable), **texts)
+
+
+def _check_words(data: Mapping[str, Any], takes: frozenset[str], given: Collection[str]) -> None:
+    for word in WORDS:
+        if data.get(word) is not None and word not in takes:
+            raise Refused(
+                f"--data {word}=...",
+                "this deploy does not take it, and would not heed it",
+                state="nothing was changed",
+                next_step=f"leave it out; it takes {', '.join(sorted(takes))}",
+            )
+    known = {*WORDS, "skip_rehearsal"}
+    for name in given:
+        near = difflib.get_close_matches(name.replace("-", "_"), known, n=1, cutoff=0.75)
+        if near and name not in known and not name.startswith("skip_"):
+            raise Refused(
+                f"--data {name}=...",
+                "nothing is called so",
+                state="nothing was changed",
+                next_step=f"is {near[0]} meant?",
+            )
 
 
 def _text(word: str, value: Any) -> str:

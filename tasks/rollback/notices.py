@@ -22,9 +22,11 @@ _DATA: Final = {
 }
 
 
-def state(code: Code, data: Data) -> str:
-    """Where code and data are."""
-    return f"{_CODE[code]} sur {_DATA[data]}"
+def state(code: Code, data: Data, intent: Intent) -> str:
+    """Where code and data are; a side that the run leaves alone is left out."""
+    if intent.target is None:
+        return _DATA[data]
+    return f"{_CODE[code]} sur {_DATA[data]}" if intent.moves_data else _CODE[code]
 
 
 def origin(intent: Intent) -> str:
@@ -38,7 +40,9 @@ def origin(intent: Intent) -> str:
 
 def counted(rows: Mapping[str, int]) -> str:
     """Numbers of rows by table; empty where there are none."""
-    return ", ".join(f"{number} dans {table}" for table, number in rows.items())
+    return ", ".join(
+        f"{number} ligne{'s' if number > 1 else ''} dans {table}" for table, number in rows.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def started(subject: Subject) -> str:
         lines.append(f"Code : {subject.code}")
     if subject.data:
         lines.append(f"Données : {subject.data}")
-    lines += [f":warning: Contrôle « {name} » passé outre : {quote(why)}" for name, why in subject.skipped]
+    lines += [f":warning: Contrôle « {name} » ignoré : {quote(why)}" for name, why in subject.skipped]
     return "\n".join(lines)
 
 
@@ -78,7 +82,8 @@ def succeeded(subject: Subject, seconds: float, lost: str, undo: str, failing: S
 
     + failing: checks that fail all the same, after an undo
     """
-    pages = f"{len(failing)} vérifications en échec, comme avant." if failing else "pages vérifiées."
+    many = "s" if len(failing) > 1 else ""
+    pages = f"{len(failing)} vérification{many} en échec, comme avant." if failing else "pages vérifiées."
     lines = [
         f":white_check_mark: **{subject.verb} de `{subject.app}` ({subject.environment}) : réussi**"
         f" en {seconds:.0f} s, {pages}"

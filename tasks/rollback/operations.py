@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
-from typing import Any
+from typing import Any, Final
 
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
@@ -15,6 +15,7 @@ from tasks.core.interrupts import end_at_ctrl_c
 from tasks.core.prompts import at_terminal
 from tasks.core.screen import HostScreen
 from tasks.core.step import Step, refusing_in_words
+from tasks.postgres.marks import Mark
 from tasks.rollback import confirmation, setting_aside
 from tasks.rollback.application import Application
 from tasks.rollback.declared import Declared, declared
@@ -28,6 +29,12 @@ from tasks.rollback.verification import Verification
 from tasks.scalingo.connector import ScalingoConnector
 
 Steps = Generator[Step, None, None]
+_AGREED: Final = frozenset({"confirm", "signoff", "loss", "reason"})
+_TAKES: Final = {
+    Deploy.ROLLBACK: _AGREED | {"tag", "backup", "strategy"},
+    Deploy.RESTORE: _AGREED | {"backup", "strategy"},
+    Deploy.UNDO: _AGREED,
+}
 
 
 @operation()
@@ -81,17 +88,12 @@ def forgotten() -> Steps:
     """
     with refusing_in_words(host):
         app, screen = _application(host), HostScreen(host)
-        chosen = setting_aside.choose(app, host.data.get("set_aside"))
+        if host.name not in _chosen:
+            _chosen[host.name] = _choose_and_show(app, screen)
+        chosen = _chosen[host.name]
         if chosen is None:
-            screen.line("Nothing to change: nothing is set aside.")
             host.noop("nothing is set aside")
             return
-        if not _shown_before():
-            screen.line(
-                f"- {chosen.schema}, set aside at {chosen.created:%Y-%m-%d %H:%M} UTC: dropped for good"
-            )
-            if not _is_dry():
-                confirmation.require(app.declared, host.data.get("confirm"))
     yield Step(f"Drop {chosen.schema}", lambda: setting_aside.forget(app, chosen, screen))
 
 
@@ -108,6 +110,22 @@ def verified() -> Steps:
     with refusing_in_words(host):
         app, screen = _application(host), HostScreen(host)
     yield Step("Look at the pages", lambda: Verification(app, None, screen).require())
+
+
+_chosen: dict[str, Mark | None] = {}
+
+
+def _choose_and_show(app: Application, screen: HostScreen) -> Mark | None:
+    """Ask, show and have it confirmed once: what was shown is what is dropped."""
+    _refuse_a_run_that_could_not_be_answered()
+    chosen = setting_aside.choose(app, host.data.get("set_aside"))
+    if chosen is None:
+        screen.line("Nothing to change: nothing is set aside.")
+        return None
+    screen.warn(f"- {chosen.schema}, set aside at {chosen.created:%Y-%m-%d %H:%M} UTC: dropped for good")
+    if not _is_dry():
+        confirmation.require(app.declared, host.data.get("confirm"))
+    return chosen
 
 
 _planned: dict[str, tuple[Runner, Planned | Done]] = {}
@@ -128,7 +146,8 @@ def _plan_and_show(host: Host, deploy: Deploy) -> tuple[Runner, Planned | Done]:
     _refuse_a_run_that_could_not_be_answered()
     _refuse_several_applications()
     screen = HostScreen(host)
-    inputs = parse(_data(host), SKIPPABLE)
+    given = host.inventory.get_override_data()  # type: ignore[no-untyped-call]
+    inputs = parse(_data(host), SKIPPABLE, takes=_TAKES[deploy], given=given)
     runner = Runner(_application(host), deploy, inputs, screen)
     planned = runner.plan()
     if isinstance(planned, Done):
@@ -153,11 +172,6 @@ def _application(host: Host) -> Application:
         )
     found: Declared = declared(_data(host), host.name)
     return Application(connector.app, found, connector.client)
-
-
-def _shown_before() -> bool:
-    """Whether a person has seen this in prepare already."""
-    return bool(state.is_executing) and _changes_are_shown_first()
 
 
 def _is_dry() -> bool:

@@ -112,8 +112,8 @@ def _steps(situation: Situation) -> list[str]:
         ]
     elif intent.backup:
         steps += [
-            "take a fresh backup and read it to its end; the data administrator signs off",
-            "stop the containers, drop what is live, restore",
+            "the data administrator signs off; stop the containers: the pages go down",
+            "take a fresh backup and read it to its end, drop what is live, restore",
         ]
     elif intent.set_aside:
         steps.append("compute what is lost; the data administrator signs off")

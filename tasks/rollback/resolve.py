@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,22 +42,22 @@ def rollback(app: Application, inputs: Inputs, platform: Platform, data: DataSta
         return done
     tag = inputs.tag or _ask_release(app, platform, unfinished)
     target = None if tag == NONE else pinned(app, tag)
-    backup = _backup(inputs, platform, target, unfinished)
+    backup = _backup(inputs, platform, data, target, unfinished)
     if target is None and backup is None:
         raise Refused(
             "Rolling back", "neither a release nor a backup is wanted", next_step="give one of them"
         )
-    if done := _same_again(inputs, platform, data, target, backup):
+    if done := _same_again(app, inputs, platform, data, target, backup):
         return done
     return _intent(Deploy.ROLLBACK, inputs, target, backup, data)
 
 
 def restore(app: Application, inputs: Inputs, platform: Platform, data: DataState) -> Intent | Done:
     """The intent of a restore of data alone."""
-    backup = _backup(inputs, platform, None, _unfinished(data, platform))
+    backup = _backup(inputs, platform, data, None, _unfinished(data, platform))
     if backup is None:
         raise Refused("Restoring the data", "backup=none", next_step="choose a backup")
-    if done := _same_again(inputs, platform, data, None, backup):
+    if done := _same_again(app, inputs, platform, data, None, backup):
         return done
     return _intent(Deploy.RESTORE, inputs, None, backup, data)
 
@@ -65,25 +65,40 @@ def restore(app: Application, inputs: Inputs, platform: Platform, data: DataStat
 def undo(app: Application, platform: Platform, data: DataState) -> Intent | Done:
     """The intent that reverses the last cut-over and push, read from the database's marks and the journal."""
     mark, drop = data.live, data.dropping
-    if drop is not None and (mark is None or drop.created > mark.created):
-        raise Refused(
-            f"Undoing the last run on {app.name}",
-            "it dropped what was live (strategy=drop), so there is nothing to swap back",
-            state="nothing was changed",
-            next_step=f"restore the fresh backup that it took first: {undo_of_drop(app, drop)}",
-        )
-    last = app.journal.newest(app=app.name, result="succeeded", moved=True)
-    code_only = last is not None and last.get("data") is None and (mark is None or last.at > mark.created)
-    if last is not None and code_only:
+    dropped = drop is not None and (mark is None or drop.created > mark.created)
+    newest = drop if dropped else mark
+    last = app.journal.newest(app=app.name, moved=True)
+    if last is not None and last.get("data") is None and (newest is None or last.at > newest.created):
         before = last.get("commit_before")
         if before is None or before == platform.running:
             return Done("Nothing to undo: the code that ran before is running.")
         return Intent(Deploy.UNDO, new_run(), named(app, str(before)))
-    if mark is None:
+    if newest is None:
         return Done("Nothing to undo: no data is set aside, and the journal knows of no rollback.")
-    if mark.details.get("taken_back"):
+    if dropped:
+        raise Refused(
+            f"Undoing the last run on {app.name}",
+            "it dropped what was live (strategy=drop), so there is nothing to swap back",
+            state="nothing was changed",
+            next_step=f"restore the fresh backup that it took first: {undo_of_drop(app, newest)}",
+        )
+    if newest.details.get("taken_back"):
         return Done("Nothing to undo: the last run failed and has put everything back by itself.")
-    before = mark.details.get("code_before" if mark.kind == "before" else "code_after")
+    return _undo_of_swap(app, platform, newest)
+
+
+def _undo_of_swap(app: Application, platform: Platform, mark: Mark) -> Intent:
+    """The swap backwards, with the code that goes with it, unless somebody has deployed since."""
+    code = [mark.details.get("code_before"), mark.details.get("code_after")]
+    before, after = code if mark.kind == "before" else reversed(code)
+    if after is not None and platform.running not in (after, before):
+        raise Refused(
+            f"Undoing the last run on {app.name}",
+            f"it left {str(after)[:8]}, and {(platform.running or 'nothing')[:8]} has been deployed since",
+            state="nothing was changed",
+            next_step=f"go back to {str(after)[:8]} first (deploys/rollback.py --data tag={after} "
+            "--data backup=none), or roll back to what is wanted",
+        )
     moves_code = before is not None and before != platform.running
     return Intent(
         Deploy.UNDO,
@@ -136,7 +151,7 @@ def _resumable(data: DataState, target: Target | None, backup: BackupOption) -> 
     release = target.commit if target else ""
     staged = [mark for mark in data.stages if mark.state == "proved"]
     swapped = [mark for mark in (data.live,) if mark and mark.kind == "before" and not mark.confirmed]
-    dropped = [mark for mark in (data.dropping,) if mark]
+    dropped = [mark for mark in (data.dropping,) if mark and not mark.confirmed]
     for mark in (*swapped, *dropped, *reversed(staged)):
         if mark.backup == backup.id and mark.release == release:
             return mark
@@ -150,7 +165,8 @@ def _unfinished(data: DataState, platform: Platform) -> Mark | None:
         return live
     if data.dropping is not None and not data.dropping.confirmed:
         return data.dropping
-    staged = [mark for mark in data.stages if mark.state == "proved"]
+    last = platform.successes[0].finished if platform.successes else None
+    staged = [m for m in data.stages if m.state == "proved" and (last is None or m.created > last)]
     return staged[-1] if staged else None
 
 
@@ -159,14 +175,19 @@ def _already_rolled_back(app: Application, platform: Platform, data: DataState) 
     mark = data.live
     if mark and mark.kind == "before" and mark.confirmed and mark.release == (platform.running or ""):
         when = f"{mark.created:%Y-%m-%d %H:%M} UTC"
-        return Done(f"Rolled back already, at {when}, to {mark.release[:8]} and {mark.backup}. {_offer()}")
+        name = next((b.name for b in platform.backups if b.id == mark.backup), mark.backup)
+        return Done(
+            f"Rolled back already, at {when}, to {mark.release[:8]} and {name}. {_offer()} {_further()}"
+        )
     last = app.journal.newest(app=app.name, result="succeeded", moved=True)
     if last and last.get("deploy") == Deploy.ROLLBACK.value and last.get("commit") == platform.running:
-        return Done(f"Rolled back already, at {last.at:%Y-%m-%d %H:%M} UTC, by {last.get('who')}. {_offer()}")
+        when = f"{last.at:%Y-%m-%d %H:%M} UTC"
+        return Done(f"Rolled back already, at {when}, by {last.get('who')}. {_offer()} {_further()}")
     return None
 
 
 def _same_again(
+    app: Application,
     inputs: Inputs,
     platform: Platform,
     data: DataState,
@@ -178,6 +199,9 @@ def _same_again(
     if backup is None:
         if not code_is or target is None:
             return None
+        last = app.journal.newest(app=app.name, commit=target.commit)
+        if last is not None and last.get("result") != "succeeded":
+            return None  # it runs, and nobody has seen it pass: the verification is still to do
         return Done(f"{target.title} is running already. {_offer()}")
     mark = data.live if data.live and data.live.kind == "before" else data.dropping
     if mark is None or not mark.confirmed or not code_is:
@@ -193,11 +217,17 @@ def _offer() -> str:
     return "To take it back: deploys/undo.py with this inventory."
 
 
+def _further() -> str:
+    return "To go further back, say to what: --data tag=TAG --data backup=id:ID."
+
+
 def _ask_release(app: Application, platform: Platform, unfinished: Mark | None) -> str:
     options = [
         _release_option(app, tag.name, tag.commit, platform) for tag in app.mirror.tags()[:_RELEASES_SHOWN]
     ]
-    wanted = (unfinished.release if unfinished else "") or suggested_commit(platform.successes)
+    wanted = (unfinished.release if unfinished else "") or suggested_commit(
+        platform.successes, _left_behind(app)
+    )
     if wanted and app.mirror.has(wanted) and all(option.commit != wanted for option in options):
         options.append(_release_option(app, wanted, wanted, platform))  # deployed without a tag
     preselected = next((option.tag for option in options if option.commit == wanted), "")
@@ -207,6 +237,17 @@ def _ask_release(app: Application, platform: Platform, unfinished: Mark | None) 
         release_rows(options),
         preselected=preselected,
         option="--data tag=TAG",
+    )
+
+
+def _left_behind(app: Application) -> frozenset[str]:
+    """Releases that a rollback has left: the next one does not go back to them."""
+    return frozenset(
+        str(record.get("commit_before"))
+        for record in app.journal.records()
+        if record.get("app") == app.name
+        and record.get("deploy") == Deploy.ROLLBACK.value
+        and record.get("moved")
     )
 
 
@@ -220,9 +261,12 @@ def _release_option(app: Application, tag: str, commit: str, platform: Platform)
 
 
 def _backup(
-    inputs: Inputs, platform: Platform, target: Target | None, unfinished: Mark | None
+    inputs: Inputs, platform: Platform, data: DataState, target: Target | None, unfinished: Mark | None
 ) -> BackupOption | None:
-    wanted = inputs.backup or _ask_backup(platform, target, unfinished)
+    options = _without_safety_backups(platform, data)
+    if inputs.backup and unfinished and _asked_the_same(inputs.backup, unfinished, target):
+        return _of_the_unfinished(platform, unfinished)
+    wanted = inputs.backup or _ask_backup(replace(platform, backups=options), target, unfinished)
     if wanted.kind == NONE:
         return None
     if wanted.kind == "file":
@@ -230,7 +274,31 @@ def _backup(
         stat = path.stat()
         moment = datetime.fromtimestamp(stat.st_mtime, UTC)
         return BackupOption(f"file:{path.name}:{stat.st_size}", path.name, moment, stat.st_size, "done", path)
-    return find_backup(platform.backups, wanted)
+    return find_backup(platform.backups if wanted.kind == "id" else options, wanted)
+
+
+def _asked_the_same(wanted: BackupWanted, unfinished: Mark, target: Target | None) -> bool:
+    """Whether this is the command of a run that did not end: `latest` then means what it meant to it."""
+    same_release = unfinished.release == (target.commit if target else "")
+    return (
+        wanted.kind in ("latest", "before")
+        and same_release
+        and unfinished.details.get("asked") == str(wanted)
+    )
+
+
+def _of_the_unfinished(platform: Platform, unfinished: Mark) -> BackupOption:
+    """The backup of the run that did not end, also where the platform does not keep it any more."""
+    known = (backup for backup in platform.backups if backup.id == unfinished.backup)
+    return next(known, None) or BackupOption(
+        unfinished.backup, unfinished.backup, unfinished.created, None, "done"
+    )
+
+
+def _without_safety_backups(platform: Platform, data: DataState) -> tuple[BackupOption, ...]:
+    """What `latest` and the suggestion choose from: not the backup of what a drop was about to drop."""
+    safety = data.dropping.details.get("safety") if data.dropping else None
+    return tuple(backup for backup in platform.backups if backup.id != safety)
 
 
 def _ask_backup(platform: Platform, target: Target | None, unfinished: Mark | None) -> BackupWanted:

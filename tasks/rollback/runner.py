@@ -51,6 +51,8 @@ class Runner:
 
     def plan(self) -> Planned | Done:
         """Read, resolve (asking at a terminal) and plan. Changes nothing. Raises as `Planner.plan`."""
+        for fault in self._app.journal.broken_links():
+            self._screen.warn(f"The journal was changed by hand: {fault}")
         return self._planner.plan()
 
     def show(self, planned: Planned, *, full: bool) -> None:
@@ -178,7 +180,14 @@ class Runner:
         except OpsError as error:
             error.state = error.state or transaction.described()
             waiting = isinstance(error, AwaitingSignOff)
-            self._record(planned, transaction.steps, "staged" if waiting else "failed", data, str(error))
+            self._record(
+                planned,
+                transaction.steps,
+                "staged" if waiting else "failed",
+                data,
+                str(error),
+                transaction.moved,
+            )
             if not waiting:
                 self._tell(notices.failed(subject, str(error), _in_french(transaction)))
             raise
@@ -237,6 +246,7 @@ class Runner:
         result: str,
         data: DataSide | None = None,
         error: str = "",
+        moved: bool = False,
     ) -> None:
         intent = planned.situation.intent
         try:
@@ -245,7 +255,7 @@ class Runner:
                 app=self._app.name,
                 deploy=intent.deploy.value,
                 result=result,
-                moved=result == "succeeded",
+                moved=result == "succeeded" or (result == "failed" and moved),
                 reason=self._inputs.reason,
                 commit=intent.target.commit if intent.target else None,
                 commit_before=planned.situation.platform.running if intent.target else None,
@@ -269,6 +279,6 @@ def _gate_names(gates: tuple[Gate, ...]) -> str:
 def _in_french(transaction: Transaction) -> str:
     """The state that things are in now; for the channel, so it never fails."""
     try:
-        return notices.state(*transaction.state())
+        return notices.state(*transaction.state(), transaction.intent)
     except OpsError:
         return "inconnu : la plateforme ou la base de données ne répond pas"

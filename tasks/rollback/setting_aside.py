@@ -44,8 +44,14 @@ def choose(app: Application, wanted: Any) -> Mark | None:
 
 
 def _ask(aside: tuple[Mark, ...]) -> str:
+    newest = max(aside, key=lambda mark: mark.number)
     rows = [
-        Choice(mark.schema, (mark.schema, f"{mark.created:%Y-%m-%d %H:%M}", mark.backup)) for mark in aside
+        Choice(
+            mark.schema,
+            (mark.schema, f"{mark.created:%Y-%m-%d %H:%M}", mark.backup),
+            "undo needs this one" if mark is newest else "",
+        )
+        for mark in aside
     ]
     return ask(
         "Set-aside data to drop for good",

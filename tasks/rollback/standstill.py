@@ -6,6 +6,7 @@ run, on the same journal, brings them back.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tasks.core.errors import OpsError
@@ -42,9 +43,18 @@ class Standstill:
         self._screen.warn(f"Stopping {self._listed(running)}: the pages are down until they are back.")
         self._scale([line.model_copy(update={"amount": 0, "size": ""}) for line in running])
 
-    def start(self) -> None:
-        """Bring back what `stop` has stopped, in this run or in one that died; nothing where nothing was."""
+    def as_details(self) -> list[dict[str, Any]]:
+        """What was stopped, for the database's mark: another laptop has another journal."""
+        return [line.model_dump() for line in self.remembered or []]
+
+    def start(self, marked: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Bring back what `stop` has stopped, in this run or in one that died; nothing where nothing was.
+
+        + marked: what the database's mark of an unfinished drop says was stopped
+        """
         formation = self.remembered
+        if formation is None and marked:
+            formation = [ContainerType.model_validate(line) for line in marked]
         if formation is None:
             return
         self._scale(formation)

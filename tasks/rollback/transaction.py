@@ -13,7 +13,7 @@ from typing import Any
 
 from tasks.core.errors import Interrupted, OpsError, PersonNeeded, PutBack
 from tasks.core.screen import Screen
-from tasks.rollback.cells import MEANING, NEXT, Action, Code, Data
+from tasks.rollback.cells import CODE_ALONE, DATA_ALONE, MEANING, NEXT, Action, Code, Data
 from tasks.rollback.code import CodeSide
 from tasks.rollback.data import DataSide
 from tasks.rollback.intent import Deploy, Intent
@@ -62,17 +62,17 @@ class Transaction:
             self.check_lock()
             code, data = self.state()
             if not taken:
-                self.screen.line(f"Where things are: {MEANING[code, data]}.")
+                self.screen.line(f"Where things are: {self._meaning(code, data)}.")
             action = NEXT[code, data]
             if self.stop():
                 raise Interrupted(
-                    "Stopped as asked", state=MEANING[code, data], next_step="run it again to go on"
+                    "Stopped as asked", state=self._meaning(code, data), next_step="run it again to go on"
                 )
             if taken[-_SAME_ACTION_AT_MOST:].count(action) == _SAME_ACTION_AT_MOST:
                 raise PersonNeeded(
                     f"Trying to {action.value}",
                     f"it was done {_SAME_ACTION_AT_MOST} times and the state is the same",
-                    state=MEANING[code, data],
+                    state=self._meaning(code, data),
                     next_step="look at the app on its platform, then run the same command again",
                 )
             taken.append(action)
@@ -88,10 +88,24 @@ class Transaction:
         data = self.data.state() if self.intent.moves_data else Data.SWAPPED
         return code, data
 
+    def _meaning(self, code: Code, data: Data) -> str:
+        """The state in words; a side that this run leaves alone is left out."""
+        if self.intent.target is None:
+            return DATA_ALONE[data]
+        return MEANING[code, data] if self.intent.moves_data else CODE_ALONE[code]
+
+    @property
+    def moved(self) -> bool:
+        """Whether something that users see has changed and stayed so."""
+        done = {step.title for step in self.steps if step.result == "done"}
+        changing = {Action.PUSH.value, Action.CUT_OVER.value, self._title(Action.STAGE)}
+        staged_alone = {Action.STAGE.value} if self.intent.strategy != "drop" else set()
+        return bool(done & (changing - staged_alone)) and "take the swap back" not in done
+
     def described(self) -> str:
         """The state in words; for a person, so it never fails."""
         try:
-            return MEANING[self.state()]
+            return self._meaning(*self.state())
         except OpsError as error:
             return f"not known: {error.attempted}: {error.reply}"
 
@@ -122,11 +136,14 @@ class Transaction:
                 self._verify()
 
     def _replace(self) -> None:
-        """strategy=drop: a fresh backup, then a standstill until the wanted release is there."""
-        safety = self.data.take_safety_backup(self.stop)
+        """strategy=drop: a standstill until the wanted release is there; in it a fresh backup, then the drop.
+
+        In this order, so that nothing is written between the backup and the drop.
+        """
         self.standstill.stop()
         try:
-            self.data.replace(safety, self.stop)
+            safety = self.data.take_safety_backup(self.stop)
+            self.data.replace(safety, self.standstill.as_details(), self.stop)
         except PersonNeeded:
             raise  # half dropped: the containers stay stopped, the same command goes on
         except OpsError as error:
@@ -212,7 +229,7 @@ class Transaction:
         )
 
     def _verify(self) -> None:
-        self.standstill.start()
+        self.standstill.start(self.data.stopped_containers())
         undoing = self.intent.deploy is Deploy.UNDO
         failed = self.verification.failures(patient=not undoing)
         if failed and undoing:

@@ -163,6 +163,7 @@ class ScalingoConnector(BaseConnector):
         raw = command.get_raw_value() if isinstance(command, StringCommand) else command
         if folder := arguments.get("_chdir"):
             raw = f"cd {shlex.quote(folder)} && {raw}"
+        self.client.variables.list(self.app, resolved=True)  # known from here on, so that output is redacted
         result = self.client.run(
             self.app,
             raw,
