@@ -10,7 +10,7 @@ empty_tables = ("django_session", "django_cache")
 
 website = Website(
     checks=(
-        Search(path="/carte", parameter="q", term="Lyon", pattern="Lyon"),
+        Search(path="/carte", parameter="q", term="Lyon", pattern="<strong>Lyon"),  # the box repeats the term
         Form(
             path="/formulaire",
             fields={
@@ -21,7 +21,7 @@ website = Website(
             },
             pattern='class="success"',
         ),
-        Admin(path="/admin/places/place/?q=Lyon", pattern="Lyon"),
+        Admin(path="/admin/places/place/?q=Lyon", pattern=">Lyon"),
         Page(path="/"),
         Version(path="/carte", regex=r'name="release" content="([^"]+)"'),
     ),
