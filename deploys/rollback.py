@@ -1,7 +1,7 @@
 """Roll the interface back: its code to an earlier release and its data to a backup, as one transaction.
 
     pyinfra inventories/prod.py deploys/rollback.py                 asks for what it needs, with lists
-    pyinfra inventories/prod.py deploys/rollback.py --dry --diff    shows all that would change, changes nothing
+    pyinfra inventories/prod.py deploys/rollback.py --dry --diff    shows all, changes nothing
 
 Inputs, each as `--data NAME=VALUE`:
 
