@@ -248,6 +248,7 @@ def _left_behind(app: Application) -> frozenset[str]:
         if record.get("app") == app.name
         and record.get("deploy") == Deploy.ROLLBACK.value
         and record.get("moved")
+        and record.get("commit_before") != record.get("commit")  # a run that went on from a push that landed
     )
 
 
