@@ -16,12 +16,12 @@ from benchmarks.workshop import Workshop
 Measure = Callable[[Workshop], Figure]
 
 FIGURES: Final[Mapping[str, Measure]] = {
-    "rollback-errors": rollbacks.errors,
-    "plan": rollbacks.plan,
     "swap-locks": swaps.locks,
     "restore-loopback": restores.loopback,
     "restore-2ms": restores.two_milliseconds,
     "load": restores.load,
+    "rollback-errors": rollbacks.errors,
+    "plan": rollbacks.plan,
 }
 PAGE: Final = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 SHORT, FAILED = 1, 2

@@ -34,6 +34,7 @@ class Operator:
         self.home = self.folder / "home"
         self.home.mkdir()
         self.state_folder = self.folder / "sandbox"
+        self.has_rolled_back = False
 
     def __enter__(self) -> Self:
         try:
@@ -69,6 +70,20 @@ class Operator:
     def deploy(self, tag: str) -> str:
         """A push of the tag, as the team makes it; the commit that then runs."""
         return incident.deploy(APP, tag, self.control, say=_quiet)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the rollback is told: back to OLDER, with the backup of its time."""
+        return ("--data", f"tag={OLDER}", "--data", f"backup=id:{self.backup}")
+
+    def roll_back(self) -> tuple[float, str]:
+        """The real command, unattended; seconds, and what it said. Raises MeasureError unless OLDER runs."""
+        newer = self.release
+        took, text = self.pyinfra("deploys/rollback.py", "-y", *self.inputs)
+        if self.release == newer:
+            raise MeasureError(f"the rollback left {newer[:8]} running:\n{text[-800:]}")
+        self.has_rolled_back = True
+        return took, text
 
     def pyinfra(self, *arguments: str) -> tuple[float, str]:
         """Run pyinfra on the app's inventory; seconds, and what it said. Raises MeasureError."""

@@ -19,10 +19,10 @@ else was seen. The exit code is 1 when a figure is short, 2 when one could not b
 
 A ratio is made of interleaved pairs, A B, B A, A B ..., each on a fresh copy of the same database: its value
 is their median, its spread the innermost two pairs that hold the true median with nine chances in ten (of
-five pairs the first and the last by size, of eight the second from either end). `ok` and `short` mean that the
-whole spread is on that side of the bound; `inconclusive`, that it lies on both, as on a busy machine. What
-was done is compared after each measure: a time counts only when rows, tables, indexes, constraints and views
-are those of the backup.
+five pairs the first and the last by size, of eight the second from either end). `ok` and `short` mean that
+the whole spread is on that side of the bound; `inconclusive`, that it lies on both, as on a busy machine.
+What was done is compared after each measure: a time counts only when rows, tables, indexes, constraints and
+views are those of the backup.
 
 The server for restores and swaps has its log on disk and, where the machine has the room, its other files in
 memory. Client and server share the machine.

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Final
 
 from benchmarks.figures import Bound, Figure, counted, interleaved, paired
-from benchmarks.operator import NEWER, OLDER, Operator
+from benchmarks.operator import NEWER, Operator
 from benchmarks.server import MeasureError
 from benchmarks.visitors import Visitors
 from benchmarks.workshop import Workshop
@@ -32,18 +32,8 @@ def errors(workshop: Workshop) -> Figure:
     problems: list[str] = []
     for number in range(_ROLLBACKS):
         workshop.say(f"rollback-errors: rollback {number + 1} of {_ROLLBACKS}")
-        newer = operator.release
         with Visitors(address, database_url) as visitors:
-            took, text = operator.pyinfra(
-                "deploys/rollback.py",
-                "-y",
-                "--data",
-                f"tag={OLDER}",
-                "--data",
-                f"backup=id:{operator.backup}",
-            )
-        if operator.release == newer:
-            raise MeasureError(f"the rollback left {newer[:8]} running:\n{text[-800:]}")
+            took, text = operator.roll_back()
         swap = _HELD.search(text)
         if swap is None:
             raise MeasureError(f"the rollback swapped nothing:\n{text[-800:]}")
@@ -71,7 +61,7 @@ def plan(workshop: Workshop) -> Figure:
     with tempfile.TemporaryDirectory(prefix="operations-bench-") as folder:
         empty = Path(folder) / "empty.py"
         empty.write_text('"""Nothing to do."""\n')
-        dry = ("--dry", "--data", f"tag={OLDER}", "--data", f"backup=id:{operator.backup}")
+        dry = ("--dry", *operator.inputs)
         _warm(operator, dry)
         times = []
         for pair in interleaved(
@@ -87,13 +77,10 @@ def plan(workshop: Workshop) -> Figure:
 
 
 def _warm(operator: Operator, dry: tuple[str, ...]) -> None:
-    """Fetch what a plan reads into the cache: code alone is fetched by planning, the backup by a rollback."""
-    _, text = operator.pyinfra("deploys/rollback.py", *dry)
-    if "not fetched" in text or "not read" in text:
-        operator.pyinfra(
-            "deploys/rollback.py", "-y", "--data", f"tag={OLDER}", "--data", f"backup=id:{operator.backup}"
-        )
+    """Have in the cache what a plan reads: a rollback fetches the backup, a plan the code."""
+    if not operator.has_rolled_back:
+        operator.roll_back()
         operator.deploy(NEWER)
-        _, text = operator.pyinfra("deploys/rollback.py", *dry)
-    if "Swap" not in text and "swap" not in text:
-        raise MeasureError(f"the plan is not that of a rollback:\n{text[-800:]}")
+    _, text = operator.pyinfra("deploys/rollback.py", *dry)
+    if "not fetched" in text:
+        raise MeasureError(f"the backup is not in the cache:\n{text[-800:]}")

@@ -82,7 +82,7 @@ class Visitors:
             began = time.monotonic()
             try:
                 problem = act()
-            except (requests.RequestException, psycopg.Error) as error:
+            except Exception as error:  # whatever it is, a visitor who stops looking would hide the next
                 problem = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
             took = time.monotonic() - began
             seen.actions += 1

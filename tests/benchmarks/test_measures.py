@@ -19,7 +19,7 @@ from benchmarks.proxy import SlowLine
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["swap"], "no figure is called swap; there are rollback-errors"),
+        (["swap"], "no figure is called swap; there are swap-locks"),
         (["--pairs", "4"], "fewer than 5 pairs say nothing"),
         (["--write", "load"], "--write goes with all figures"),
     ],
