@@ -83,10 +83,8 @@ def test_swap_before_a_boot_that_fails_is_taken_back(incident_scene: Scene, fail
     assert scene.now() == ("new", "new")
 
 
-@pytest.mark.parametrize(
-    "branch",
-    ["broken-build", *(pytest.param(one, marks=pytest.mark.slow) for one in list(LAST_WORDS)[1:])],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("branch", LAST_WORDS)
 def test_the_last_lines_of_what_went_wrong_are_shown(scene: Scene, branch: str) -> None:
     scene.operator.control.scenario(scene.operator.app, boot_timeout=3)
     commit = incident.repository.resolve(incident._published(scene.operator.control), branch)
