@@ -116,7 +116,7 @@ def test_input_and_its_end_reach_the_command(room: Room, app: App) -> None:
 
 
 def test_control_c_interrupts_the_command(room: Room, app: App) -> None:
-    client = attached(room, app, "echo ready; sleep 60")
+    client = attached(room, app, "echo ready; exec sleep 60")  # one process: no gap for the signal to fall in
     with client.connect() as connection:
         assert connection.recv(4096) == b"ready\r\n"
         connection.sendall(b"\x03")
