@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"fewer than {FEWEST_PAIRS} pairs say nothing")
     if given.write and given.names:
         parser.error("--write goes with all figures, so without a name")
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that servers end too
     with Workshop(given.pairs) as workshop:
         found, failed = measure(given.names or list(FIGURES), workshop)
         if given.write and not failed:

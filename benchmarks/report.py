@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import os
-import platform
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from benchmarks import machine
 from benchmarks.figures import Figure
 
 _HEAD: Final = """# Figures
@@ -22,7 +21,8 @@ is their median, its spread the innermost two pairs that hold the true median wi
 five pairs the first and the last by size, of eight the second from either end). `ok` and `short` mean that
 the whole spread is on that side of the bound; `inconclusive`, that it lies on both, as on a busy machine.
 What was done is compared after each measure: a time counts only when rows, tables, indexes, constraints and
-views are those of the backup.
+views are those of the backup. A figure of which every sample counts is `short` when most are, and on a
+busy machine (the note says how much of the time something waited for a processor) only when all are.
 
 The server for restores and swaps has its log on disk and, where the machine has the room, its other files in
 memory. Client and server share the machine.
@@ -38,26 +38,8 @@ def page(found: Iterable[Figure], measures: Mapping[str, Callable[..., Any]], po
         _HEAD,
         f"## Measured on {datetime.now(UTC):%d %B %Y}\n\n```\n{lines}\n```\n",
         f"{notes}\n",
-        f"Machine: {machine(postgresql)}\n",
+        f"Machine: {machine.described(postgresql)}\n",
         "## What each figure is\n",
         *(f"### {name}\n\n{inspect.getdoc(measure)}\n" for name, measure in measures.items()),
     ]
     return "\n".join(parts)
-
-
-def machine(postgresql: str) -> str:
-    """What the figures depend on, in one sentence."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (
-        f"{cores} cores shared by the server, the client and whatever else runs (load {_load()}), "
-        f"{_memory()} of memory, {platform.system()} {platform.machine()}, PostgreSQL {postgresql}, "
-        f"Python {platform.python_version()}."
-    )
-
-
-def _load() -> str:
-    return f"{os.getloadavg()[0]:.1f} at the end"
-
-
-def _memory() -> str:
-    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GB"

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from benchmarks.figures import Bound, Figure, worst
+from benchmarks.machine import Pressure
 from benchmarks.schema import tables
 from benchmarks.server import Database, MeasureError
 from benchmarks.workshop import Workshop
@@ -39,7 +40,7 @@ def locks(workshop: Workshop) -> Figure:
     waited: list[float] = []
     attempts = 0
     workshop.engine.restore(copy, backup, run)
-    with _Crowd(copy) as crowd:
+    with _Crowd(copy) as crowd, Pressure() as pressure:
         for at in range(number):
             workshop.say(f"swap-locks: exchange {at + 1} of {number}")
             time.sleep(_REST)
@@ -57,9 +58,11 @@ def locks(workshop: Workshop) -> Figure:
     note = (
         f"the engine's own {max(held):.0f} (median {median(held):.0f}), the longest wait of another session "
         f"{max(waited):.0f} (median {median(waited):.0f}); {attempts} attempts for {number} exchanges; "
-        f"{crowd.statements:,} statements, none failed"
+        f"{crowd.statements:,} statements, none failed; somebody waited for a processor "
+        f"{pressure.share:.0%} of the time"
     )
-    return worst("swap-locks", Bound(at_most=100, unit="ms"), [*map(max, held, waited)], note)
+    longest = [*map(max, held, waited)]
+    return worst("swap-locks", Bound(at_most=100, unit="ms"), longest, note, busy=pressure.busy)
 
 
 @dataclass

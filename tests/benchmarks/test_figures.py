@@ -43,17 +43,21 @@ def test_pairs_decide_when_their_whole_spread_does(samples: list[float], verdict
 
 
 @pytest.mark.parametrize(
-    ("samples", "verdict"),
+    ("samples", "quiet", "busy"),
     [
-        ([40, 50, 100], Verdict.OK),
-        ([40, 50, 101], Verdict.INCONCLUSIVE),
-        ([40, 101, 102], Verdict.SHORT),
+        ([40, 50, 100], Verdict.OK, Verdict.OK),
+        ([40, 50, 101], Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE),
+        ([40, 101, 102], Verdict.SHORT, Verdict.INCONCLUSIVE),
+        ([101, 102, 103], Verdict.SHORT, Verdict.SHORT),
     ],
 )
-def test_a_worst_case_is_the_greatest_and_short_when_most_are(samples: list[float], verdict: Verdict) -> None:
+def test_a_worst_case_is_the_greatest_and_short_when_most_are(
+    samples: list[float], quiet: Verdict, busy: Verdict
+) -> None:
     figure = worst("locks", LOCKS, samples)
-    assert figure.verdict is verdict
     assert figure.value == max(samples)
+    assert figure.verdict is quiet
+    assert worst("locks", LOCKS, samples, busy=True).verdict is busy
 
 
 def test_one_error_is_one_too_many() -> None:

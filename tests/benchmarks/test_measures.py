@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -11,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import report, schema
+from benchmarks import machine, report, schema
 from benchmarks.figures import Bound, counted
 from benchmarks.proxy import SlowLine
 
@@ -41,6 +43,19 @@ def test_each_figure_says_what_it_measures() -> None:
     assert "swap-locks        40 ms        at most 100 ms       ok\n" in page
     assert "- `swap-locks`: 32 exchanges" in page
     assert "PostgreSQL 18.6, Python 3." in page
+
+
+def test_a_machine_with_more_to_do_than_processors_is_busy() -> None:
+    spin = [sys.executable, "-c", "while True: pass"]
+    spinning = [subprocess.Popen(spin) for _ in range(2 * machine.processors())]
+    try:
+        with machine.Pressure() as pressure:
+            time.sleep(1)
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+    assert pressure.busy
 
 
 def test_the_schema_is_as_large_as_the_application_s() -> None:
