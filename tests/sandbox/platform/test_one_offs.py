@@ -116,12 +116,18 @@ def test_input_and_its_end_reach_the_command(room: Room, app: App) -> None:
 
 
 def test_control_c_interrupts_the_command(room: Room, app: App) -> None:
-    client = attached(room, app, "echo ready; exec sleep 60")  # one process: no gap for the signal to fall in
+    client = attached(room, app, "echo ready; exec sleep 60")
     with client.connect() as connection:
         assert connection.recv(4096) == b"ready\r\n"
-        connection.sendall(b"\x03")
-        while connection.recv(4096):
-            pass
+        connection.settimeout(1)
+        for _ in range(20):  # as a person does: the shell may not have come to the command yet
+            connection.sendall(b"\x03")
+            try:
+                while connection.recv(4096):
+                    pass
+                break
+            except TimeoutError:
+                continue
     assert json.loads(client.request("GET", "/wait")[1]) == {"exit_code": 130}
 
 
