@@ -94,6 +94,10 @@ class Journal:
                 continue
             yield Record(body, previous, digest)
 
+    def of_app(self, app: str) -> tuple[Record, ...]:
+        """The records of one application, oldest first."""
+        return tuple(record for record in self.records() if record.get("app") == app)
+
     def newest(self, **equal: Any) -> Record | None:
         """The newest record whose values equal all that are given, or None."""
         found = None

@@ -19,6 +19,7 @@ from tasks.postgres.live import LiveFacts
 from tasks.rollback import reading, resolve
 from tasks.rollback.application import Application
 from tasks.rollback.backups import Backups, OpenBackup
+from tasks.rollback.history import History
 from tasks.rollback.inputs import Inputs
 from tasks.rollback.intent import Deploy, Intent
 from tasks.rollback.planning import plan
@@ -78,13 +79,15 @@ class Planner:
             return reading.read_database(database)
 
     def _resolve(self, platform: Platform, live: LiveFacts) -> Intent | Done:
+        app, inputs = self._app, self._inputs
+        history = History(platform.successes, live.state, app.journal.of_app(app.name))
         match self._deploy:
             case Deploy.ROLLBACK:
-                return resolve.rollback(self._app, self._inputs, platform, live.state)
+                return resolve.rollback(app, inputs, platform, history)
             case Deploy.RESTORE:
-                return resolve.restore(self._app, self._inputs, platform, live.state)
+                return resolve.restore(inputs, platform, history)
             case Deploy.UNDO:
-                return resolve.undo(self._app, platform, live.state)
+                return resolve.undo(app, history)
 
     def _situation(
         self,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.core.errors import Refused
+from tasks.core.journal import Record
 from tasks.core.prompts import choose
 from tasks.postgres.marks import DataState, Mark
 from tasks.rollback.application import Application
@@ -20,6 +21,7 @@ from tasks.rollback.choices import (
     suggested_backup,
     suggested_commit,
 )
+from tasks.rollback.history import History, RolledBack
 from tasks.rollback.inputs import NONE, BackupWanted, Inputs
 from tasks.rollback.intent import Deploy, Intent, SetAside, Target, new_run
 from tasks.rollback.situation import Platform
@@ -35,77 +37,86 @@ class Done:
     sentence: str
 
 
-def rollback(app: Application, inputs: Inputs, platform: Platform, data: DataState) -> Intent | Done:
+def rollback(app: Application, inputs: Inputs, platform: Platform, history: History) -> Intent | Done:
     """The intent of a rollback. Raises `Refused` with the lists where something is missing."""
-    unfinished = _unfinished(data, platform)
-    if inputs.tag is None and unfinished is None and (done := _already_rolled_back(app, platform, data)):
-        return done
-    tag = inputs.tag or _ask_release(app, platform, unfinished)
+    if inputs.tag is None and history.unfinished is None and (there := history.rolled_back):
+        return _rolled_back_already(there, platform)
+    tag = inputs.tag or _ask_release(app, platform, history)
     target = None if tag == NONE else pinned(app, tag)
-    backup = _backup(inputs, platform, data, target, unfinished)
+    backup = _backup(inputs, platform, history, target)
     if target is None and backup is None:
         raise Refused(
             "Rolling back", "neither a release nor a backup is wanted", next_step="give one of them"
         )
-    if done := _same_again(app, inputs, platform, data, target, backup):
+    if done := _same_again(inputs, history, target, backup):
         return done
-    return _intent(Deploy.ROLLBACK, inputs, target, backup, data)
+    return _intent(Deploy.ROLLBACK, inputs, target, backup, history)
 
 
-def restore(app: Application, inputs: Inputs, platform: Platform, data: DataState) -> Intent | Done:
+def restore(inputs: Inputs, platform: Platform, history: History) -> Intent | Done:
     """The intent of a restore of data alone."""
-    backup = _backup(inputs, platform, data, None, _unfinished(data, platform))
+    backup = _backup(inputs, platform, history, None)
     if backup is None:
         raise Refused("Restoring the data", "backup=none", next_step="choose a backup")
-    if done := _same_again(app, inputs, platform, data, None, backup):
+    if done := _same_again(inputs, history, None, backup):
         return done
-    return _intent(Deploy.RESTORE, inputs, None, backup, data)
+    return _intent(Deploy.RESTORE, inputs, None, backup, history)
 
 
-def undo(app: Application, platform: Platform, data: DataState) -> Intent | Done:
+def undo(app: Application, history: History) -> Intent | Done:
     """The intent that reverses the last cut-over and push, read from the database's marks and the journal."""
-    mark, drop = data.live, data.dropping
-    dropped = drop is not None and (mark is None or drop.created > mark.created)
-    newest = drop if dropped else mark
-    last = app.journal.newest(app=app.name, moved=True)
-    if last is not None and last.get("data") is None and (newest is None or last.at > newest.created):
-        before = last.get("commit_before")
-        if before is None or before == platform.running:
-            return Done("Nothing to undo: the code that ran before is running.")
-        return Intent(Deploy.UNDO, new_run(), named(app, str(before)))
-    if newest is None:
-        return Done("Nothing to undo: no data is set aside, and the journal knows of no rollback.")
-    if dropped:
-        raise Refused(
-            f"Undoing the last run on {app.name}",
-            "it dropped what was live (strategy=drop), so there is nothing to swap back",
-            state="nothing was changed",
-            next_step=f"restore the fresh backup that it took first: {undo_of_drop(app, newest)}",
-        )
-    if newest.details.get("taken_back"):
-        return Done("Nothing to undo: the last run failed and has put everything back by itself.")
-    return _undo_of_swap(app, platform, newest)
+    change = history.last_change
+    match change:
+        case None:
+            return Done("Nothing to undo: no data is set aside, and the journal knows of no rollback.")
+        case Record():
+            return _undo_of_code(app, change, history)
+        case Mark(kind="drop"):
+            raise Refused(
+                f"Undoing the last run on {app.name}",
+                "it dropped what was live (strategy=drop), so there is nothing to swap back",
+                state="nothing was changed",
+                next_step=f"restore the fresh backup that it took first: {undo_of_drop(app, change)}",
+            )
+        case Mark():
+            return _undo_of_swap(app, change, history)
 
 
-def _undo_of_swap(app: Application, platform: Platform, mark: Mark) -> Intent:
+def _undo_of_code(app: Application, record: Record, history: History) -> Intent | Done:
+    """The release that ran before a change of code alone, unless somebody has deployed since."""
+    before = record.get("commit_before")
+    if before is None or before == history.running:
+        return Done("Nothing to undo: the code that ran before is running.")
+    _refuse_after_another_deployment(app, str(record.get("commit")), str(before), history)
+    return Intent(Deploy.UNDO, new_run(), named(app, str(before)))
+
+
+def _undo_of_swap(app: Application, mark: Mark, history: History) -> Intent | Done:
     """The swap backwards, with the code that goes with it, unless somebody has deployed since."""
+    if mark.details.get("taken_back"):
+        return Done("Nothing to undo: the last run failed and has put everything back by itself.")
     code = [mark.details.get("code_before"), mark.details.get("code_after")]
     before, after = code if mark.kind == "before" else reversed(code)
-    if after is not None and platform.running not in (after, before):
-        raise Refused(
-            f"Undoing the last run on {app.name}",
-            f"it left {str(after)[:8]}, and {(platform.running or 'nothing')[:8]} has been deployed since",
-            state="nothing was changed",
-            next_step=f"go back to {str(after)[:8]} first (deploys/rollback.py --data tag={after} "
-            "--data backup=none), or roll back to what is wanted",
-        )
-    moves_code = before is not None and before != platform.running
+    if after is not None:
+        _refuse_after_another_deployment(app, str(after), str(before), history)
+    moves_code = before is not None and before != history.running
     return Intent(
         Deploy.UNDO,
         mark.run,
         named(app, str(before)) if moves_code else None,
         set_aside=SetAside(mark.schema, mark.created, mark.run, str(before) if before else None),
     )
+
+
+def _refuse_after_another_deployment(app: Application, after: str, before: str, history: History) -> None:
+    if history.running not in (after, before):
+        raise Refused(
+            f"Undoing the last run on {app.name}",
+            f"it left {after[:8]}, and {(history.running or 'nothing')[:8]} has been deployed since",
+            state="nothing was changed",
+            next_step=f"go back to {after[:8]} first (deploys/rollback.py --data tag={after} "
+            "--data backup=none), or roll back to what is wanted",
+        )
 
 
 def undo_of_drop(app: Application, drop: Mark) -> str:
@@ -138,77 +149,35 @@ def named(app: Application, commit: str) -> Target:
 
 
 def _intent(
-    deploy: Deploy, inputs: Inputs, target: Target | None, backup: BackupOption | None, data: DataState
+    deploy: Deploy, inputs: Inputs, target: Target | None, backup: BackupOption | None, history: History
 ) -> Intent:
-    run = new_run()
-    if backup is not None and (mark := _resumable(data, target, backup)):
-        run = mark.run
-    return Intent(deploy, run, target, backup, strategy=inputs.strategy)
+    begun = history.resumable(target.commit if target else "", backup.id) if backup is not None else None
+    return Intent(deploy, begun.run if begun else new_run(), target, backup, strategy=inputs.strategy)
 
 
-def _resumable(data: DataState, target: Target | None, backup: BackupOption) -> Mark | None:
-    """What a run before this one left for the same release and backup: its proved stage or its swap."""
-    release = target.commit if target else ""
-    staged = [mark for mark in data.stages if mark.state == "proved"]
-    swapped = [mark for mark in (data.live,) if mark and mark.kind == "before" and not mark.confirmed]
-    dropped = [mark for mark in (data.dropping,) if mark and not mark.confirmed]
-    for mark in (*swapped, *dropped, *reversed(staged)):
-        if mark.backup == backup.id and mark.release == release:
-            return mark
-    return None
-
-
-def _unfinished(data: DataState, platform: Platform) -> Mark | None:
-    """The mark of a run that did not come to its end, the most advanced one."""
-    live = data.live
-    if live is not None and live.kind == "before" and not live.confirmed:
-        return live
-    if data.dropping is not None and not data.dropping.confirmed:
-        return data.dropping
-    last = platform.successes[0].finished if platform.successes else None
-    staged = [m for m in data.stages if m.state == "proved" and (last is None or m.created > last)]
-    return staged[-1] if staged else None
-
-
-def _already_rolled_back(app: Application, platform: Platform, data: DataState) -> Done | None:
-    """Whether the last thing that happened here was a rollback that succeeded."""
-    mark = data.live
-    if mark and mark.kind == "before" and mark.confirmed and mark.release == (platform.running or ""):
-        when = f"{mark.created:%Y-%m-%d %H:%M} UTC"
-        name = next((b.name for b in platform.backups if b.id == mark.backup), mark.backup)
-        return Done(
-            f"Rolled back already, at {when}, to {mark.release[:8]} and {name}. {_offer()} {_further()}"
-        )
-    last = app.journal.newest(app=app.name, result="succeeded", moved=True)
-    if last and last.get("deploy") == Deploy.ROLLBACK.value and last.get("commit") == platform.running:
-        when = f"{last.at:%Y-%m-%d %H:%M} UTC"
-        return Done(f"Rolled back already, at {when}, by {last.get('who')}. {_offer()} {_further()}")
-    return None
+def _rolled_back_already(there: RolledBack, platform: Platform) -> Done:
+    to = there.commit[:8]
+    if there.backup:
+        name = next((b.name for b in platform.backups if b.id == there.backup), there.backup)
+        to += f" and {name}"
+    by = f" by {there.who}" if there.who else ""
+    return Done(
+        f"Rolled back already, at {there.at:%Y-%m-%d %H:%M} UTC{by}, to {to}. {_offer()} {_further()}"
+    )
 
 
 def _same_again(
-    app: Application,
-    inputs: Inputs,
-    platform: Platform,
-    data: DataState,
-    target: Target | None,
-    backup: BackupOption | None,
+    inputs: Inputs, history: History, target: Target | None, backup: BackupOption | None
 ) -> Done | None:
     """Whether exactly this is how things are, by the mark that the last run confirmed."""
-    code_is = target is None or platform.running == target.commit
     if backup is None:
-        if not code_is or target is None:
+        # One that runs and that nobody has seen pass is still to be verified.
+        if target is None or history.running != target.commit or not history.seen_to_pass(target.commit):
             return None
-        last = app.journal.newest(app=app.name, commit=target.commit)
-        if last is not None and last.get("result") != "succeeded":
-            return None  # it runs, and nobody has seen it pass: the verification is still to do
         return Done(f"{target.title} is running already. {_offer()}")
-    mark = data.live if data.live and data.live.kind == "before" else data.dropping
-    if mark is None or not mark.confirmed or not code_is:
-        return None
-    asked_the_same = inputs.backup is not None and mark.details.get("asked") == str(inputs.backup)
-    release = target.commit if target else ""
-    if mark.release != release or not (mark.backup == backup.id or asked_the_same):
+    asked = str(inputs.backup) if inputs.backup else None
+    mark = history.settled(target.commit if target else "", backup.id, asked)
+    if mark is None:
         return None
     return Done(f"That is how things are since {mark.created:%Y-%m-%d %H:%M} UTC. {_offer()}")
 
@@ -221,13 +190,12 @@ def _further() -> str:
     return "To go further back, say to what: --data tag=TAG --data backup=id:ID."
 
 
-def _ask_release(app: Application, platform: Platform, unfinished: Mark | None) -> str:
+def _ask_release(app: Application, platform: Platform, history: History) -> str:
     options = [
         _release_option(app, tag.name, tag.commit, platform) for tag in app.mirror.tags()[:_RELEASES_SHOWN]
     ]
-    wanted = (unfinished.release if unfinished else "") or suggested_commit(
-        platform.successes, _left_behind(app)
-    )
+    unfinished = history.unfinished
+    wanted = (unfinished.release if unfinished else "") or suggested_commit(platform.successes, history.left)
     if wanted and app.mirror.has(wanted) and all(option.commit != wanted for option in options):
         options.append(_release_option(app, wanted, wanted, platform))  # deployed without a tag
     preselected = next((option.tag for option in options if option.commit == wanted), "")
@@ -237,18 +205,6 @@ def _ask_release(app: Application, platform: Platform, unfinished: Mark | None) 
         release_rows(options),
         preselected=preselected,
         option="--data tag=TAG",
-    )
-
-
-def _left_behind(app: Application) -> frozenset[str]:
-    """Releases that a rollback has left: the next one does not go back to them."""
-    return frozenset(
-        str(record.get("commit_before"))
-        for record in app.journal.records()
-        if record.get("app") == app.name
-        and record.get("deploy") == Deploy.ROLLBACK.value
-        and record.get("moved")
-        and record.get("commit_before") != record.get("commit")  # a run that went on from a push that landed
     )
 
 
@@ -262,9 +218,10 @@ def _release_option(app: Application, tag: str, commit: str, platform: Platform)
 
 
 def _backup(
-    inputs: Inputs, platform: Platform, data: DataState, target: Target | None, unfinished: Mark | None
+    inputs: Inputs, platform: Platform, history: History, target: Target | None
 ) -> BackupOption | None:
-    options = _without_safety_backups(platform, data)
+    options = _without_safety_backups(platform, history.data)
+    unfinished = history.unfinished
     if inputs.backup and unfinished and _asked_the_same(inputs.backup, unfinished, target):
         return _of_the_unfinished(platform, unfinished)
     wanted = inputs.backup or _ask_backup(replace(platform, backups=options), target, unfinished)
