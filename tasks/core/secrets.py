@@ -7,6 +7,8 @@ import hmac
 import secrets as _random
 from typing import Final
 
+from tasks.core.likely_secrets import passwords_in
+
 _KEY: Final = _random.token_bytes(32)
 _known: set[str] = set()
 _SHORTEST_REDACTED: Final = 6
@@ -17,6 +19,8 @@ class Secret:
 
     + name: what it is called, for people (`SCALINGO_API_TOKEN`)
     + value: the value itself, given out by `reveal` alone
+    + redacted: whether `redact` takes it out of every text from now on; False for what merely need not be
+      shown, as an application's variable that reads as an ordinary word (`tasks.core.likely_secrets`)
 
     Its text is the name and a short fingerprint, keyed anew in each process: two secrets of one run
     show whether they are the same, and nothing more.
@@ -24,10 +28,11 @@ class Secret:
 
     __slots__ = ("_value", "name")
 
-    def __init__(self, name: str, value: str) -> None:
+    def __init__(self, name: str, value: str, *, redacted: bool = True) -> None:
         self.name = name
         self._value = value
-        remember(value)
+        if redacted:
+            remember(value)
 
     def reveal(self) -> str:
         """The value itself: for a request's header, a connection, a child's standard input."""
@@ -55,9 +60,12 @@ class Secret:
 
 
 def remember(value: str) -> None:
-    """Have `redact` replace this value from now on, wherever a text of others brings it back."""
-    if len(value) >= _SHORTEST_REDACTED:
-        _known.add(value)
+    """Have `redact` replace this value from now on, wherever a text of others brings it back.
+
+    The password in an address is replaced without the address too. What is shorter than six characters is
+    not: it would be found within other words.
+    """
+    _known.update(one for one in (value, *passwords_in(value)) if len(one) >= _SHORTEST_REDACTED)
 
 
 def redact(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from tasks.core.likely_secrets import could_be_secret
 from tasks.core.secrets import Secret
 
 MOVING: Final = frozenset({"queued", "building", "pushing", "starting"})
@@ -82,7 +83,7 @@ class App(Model):
 
 
 class Variable(Model):
-    """One environment variable; its value is a secret whatever its name says."""
+    """One environment variable; its value prints as a fingerprint, and is redacted where it could be a secret."""
 
     id: Text = ""
     name: str
@@ -92,7 +93,8 @@ class Variable(Model):
     @classmethod
     def _hide(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("value"), str):
-            return {**data, "value": Secret(str(data.get("name")), data["value"])}
+            name, value = str(data.get("name")), data["value"]
+            return {**data, "value": Secret(name, value, redacted=could_be_secret(name, value))}
         return data
 
 

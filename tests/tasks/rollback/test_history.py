@@ -196,7 +196,7 @@ def test_release_deployed_again_since_is_not_left() -> None:
 
 
 def test_runs_that_went_on_from_a_landed_push_or_moved_nothing_left_no_release() -> None:
-    went_on = record(13, commit=GOOD, commit_before=GOOD)
+    went_on = record(14, commit=GOOD, commit_before=GOOD)
     refused = record(13, commit=GOOD, commit_before=BAD, moved=False)
     undone = record(13, deploy="undo", commit=BAD, commit_before=GOOD)
     assert History(ROLLED_BACK, DataState(), (went_on, refused, undone)).left == frozenset()
