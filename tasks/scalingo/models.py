@@ -83,7 +83,7 @@ class App(Model):
 
 
 class Variable(Model):
-    """One environment variable; its value prints as a fingerprint, and is redacted where it could be a secret."""
+    """One environment variable; its value is a `Secret`, redacted where it could be one."""
 
     id: Text = ""
     name: str
