@@ -21,7 +21,8 @@ import psycopg
 from psycopg import sql
 
 from benchmarks import schema
-from sandbox.database.server import PostgresServer, clean_up_after_a_kill
+from sandbox.database.data_folder import clean_up_after_a_kill
+from sandbox.database.server import PostgresServer
 
 ROLE: Final = "application"
 _MEMORY: Final = Path("/dev/shm")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.client_files import client_variables
-from sandbox.database.server import embedded_binaries
+from sandbox.database.programs import embedded_binaries
 from sandbox.state import REGION, SandboxDown, SandboxState, default_folder
 
 __all__ = ["SandboxDown", "apply", "exports", "host_data", "variables"]

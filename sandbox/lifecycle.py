@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from sandbox.control import Control, ControlError
-from sandbox.database.server import clean_up_after_a_kill
+from sandbox.database.data_folder import clean_up_after_a_kill
 from sandbox.platform.model import now
 from sandbox.platform.processes import end_leftover, start_time
 from sandbox.platform.store import Store

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from sandbox.control import Control
-from sandbox.database.server import embedded_binaries
+from sandbox.database.programs import embedded_binaries
 from sandbox.incident import IncidentError
 
 CHANGING: Final = frozenset({"django_session", "django_cache", "places_heartbeat"})

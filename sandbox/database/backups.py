@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from sandbox.database.server import SUPERUSER, PostgresServer
+from sandbox.database.data_folder import SUPERUSER
+from sandbox.database.server import PostgresServer
 from sandbox.platform.model import Addon, Backup, Scenario, new_object_id, now
 from sandbox.platform.store import Store
 

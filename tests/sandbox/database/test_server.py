@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from sandbox.database.server import PostgresServer, ServerError
+from sandbox.database.programs import ServerError
+from sandbox.database.server import PostgresServer
 
 APP = "sandbox-demo-preprod"
 INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
