@@ -4,13 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tasks.core import paths
 from tasks.core.errors import NotConfigured
-from tasks.website.checks import Website
+from tasks.website.checks import Admin, Check, Form, Page, Search, Version, Website
+
+CHECKS: Final[Mapping[str, type[Check]]] = {
+    "page": Page,
+    "search": Search,
+    "form": Form,
+    "admin": Admin,
+    "version": Version,
+}
+"""Checks of a website by the word that declares them."""
+
+
+def _with_checks(website: object) -> object:
+    """A website declared as plain data, which pyinfra's own `debug-inventory` can show, with its checks typed."""
+    if not isinstance(website, Mapping) or not isinstance(checks := website.get("checks", ()), list | tuple):
+        return website
+    return {**website, "checks": tuple(_check(number, one) for number, one in enumerate(checks, 1))}
+
+
+def _check(number: int, one: object) -> object:
+    if not isinstance(one, Mapping):
+        return one
+    values = dict(one)
+    model = CHECKS.get(str(values.pop("kind", "")))
+    if model is None:
+        raise ValueError(f"check {number}: its `kind` is one of {', '.join(CHECKS)}")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("; ".join(f"check {number}: {line}" for line in _faults(error))) from None
+
+
+def _faults(error: ValidationError) -> list[str]:
+    return [
+        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors()
+    ]
 
 
 class Declared(BaseModel):
@@ -74,7 +110,11 @@ class Declared(BaseModel):
         str | None,
         Field(description="A command whose last line is a number of rows, for a one-off; not 0 means well."),
     ] = None
-    website: Annotated[Website, Field(description="The pages to look at, and what they must show.")]
+    website: Annotated[
+        Website,
+        BeforeValidator(_with_checks),
+        Field(description="The pages to look at, and what they must show."),
+    ]
 
     @property
     def needs_sign_off(self) -> bool:
@@ -96,9 +136,7 @@ def declared(data: Mapping[str, Any], host: str) -> Declared:
     try:
         return Declared.model_validate(known)
     except ValidationError as error:
-        faults = "\n".join(
-            f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
-        )
+        faults = "\n".join(f"  {line}" for line in _faults(error))
         raise NotConfigured(
             f"Reading what is declared for {host}",
             f"\n{faults}",

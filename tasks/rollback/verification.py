@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,10 +10,11 @@ from tasks.core.errors import OpsError
 from tasks.core.screen import Screen
 from tasks.rollback.application import Application
 from tasks.rollback.data import DataSide
-from tasks.website import visit
+from tasks.website import visit, witness
 from tasks.website.checks import Account, Admin, Check, Form, Version
 
 _TRIES_BEFORE_TAKING_BACK: Final = 3
+_PAUSE_SECONDS: Final = 2.0
 
 
 class Verification:
@@ -66,20 +68,21 @@ class Verification:
     def broken_since(self, healthy_before: frozenset[str]) -> list[str]:
         """The checks that passed before and now fail three times, seen from the platform as well.
 
-        A laptop's own network is no witness: a page that a one-off can reach is not broken.
+        A laptop's own network is no witness: a page that a one-off finds as declared is not broken.
         """
         broken = healthy_before
-        for _ in range(_TRIES_BEFORE_TAKING_BACK):
+        for attempt in range(_TRIES_BEFORE_TAKING_BACK):
+            if attempt:
+                time.sleep(_PAUSE_SECONDS)
             broken = broken - self.passing()
             if not broken:
                 return []
-        return sorted(broken) if self._fails_from_the_platform(broken) else []
+        suspects = [check for check in self._harmless() if check.name in broken]
+        return [check.name for check in suspects if self._broken_for_the_platform(check)]
 
-    def _fails_from_the_platform(self, names: frozenset[str]) -> bool:
-        paths = [check.path for check in self._harmless() if check.name in names]
-        url = self._app.page_address.rstrip("/") + paths[0]
-        script = f"import urllib.request; urllib.request.urlopen('{url}', timeout=20)"
-        return self._app.client.run(self._app.name, f'python -c "{script}"').exit_code != 0
+    def _broken_for_the_platform(self, check: Check) -> bool:
+        look = witness.command(self._app.page_address, check)
+        return look is not None and self._app.client.run(self._app.name, look).exit_code == witness.BROKEN
 
     def _checks(self) -> Sequence[Check]:
         account = self._account()

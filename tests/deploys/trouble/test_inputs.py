@@ -124,6 +124,19 @@ def test_restore_takes_itself_back_when_a_page_breaks(scene: Scene) -> None:
     assert "put everything back by itself" in done.text
 
 
+def test_restore_takes_itself_back_when_a_page_shows_the_wrong_thing(scene: Scene) -> None:
+    """All pages answer 200; the search that found something before finds nothing."""
+    operator = scene.operator
+    change(operator, "update public.places_place set name = 'N' where name like '%Lyon%'")
+    bad = operator.backup()
+    change(operator, "update public.places_place set name = 'Lyon' where name = 'N'")
+    ran = operator.run("restore", backup=f"id:{bad['id']}")
+    assert ran.code == 6, ran.text
+    assert "fail with it: search /carte" in ran.text
+    assert operator.run("verify").code == 0
+    assert operator.sql("select count(*) from public.places_place where name = 'Lyon'") > 0
+
+
 def test_search_that_finds_nothing_is_noticed(scene: Scene) -> None:
     """The page repeats what was searched for; only a place that is found counts."""
     try:
