@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from tasks.rollback.declared import Declared
-from tasks.website.checks import Admin, Form, Page, Search, Version, Website
+from tasks.rollback.declared import CHECKS, Declared
+from tasks.website.checks import Website
 
 PAGE = Path(__file__).parent / "reference" / "declarations.md"
 
@@ -30,9 +30,20 @@ def page() -> str:
         "",
         "`scalingo_region` names the platform's region; else SCALINGO_REGION, else the client's own.",
     ]
-    lines += ["", "## Checks of a website", ""]
-    for model in (Website, Page, Search, Form, Admin, Version):
-        lines += [f"### {model.__name__}", "", *_docstring(model), ""]
+    lines += [
+        "",
+        "All of it is plain data: `pyinfra INVENTORY debug-inventory` shows what each application is.",
+        "",
+        "## `website`",
+        "",
+        *_docstring(Website),
+        "",
+        "Each of its `checks` says its `kind`, the `path` to look at, and what that kind needs more:",
+        '`{"kind": "page", "path": "/carte", "pattern": "Lyon"}`.',
+        "",
+    ]
+    for kind, model in CHECKS.items():
+        lines += [f"### {kind}", "", *_docstring(model), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

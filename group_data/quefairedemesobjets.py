@@ -1,7 +1,5 @@
 """The application "Que faire de mes objets": where its code and its pages are."""
 
-from tasks.website.checks import Admin, Page, Website
-
 repository = "incubateur-ademe/quefairedemesobjets"
 scalingo_region = "osc-fr1"
 
@@ -14,11 +12,11 @@ ssh_fingerprints = (
 # Sessions and cached pages of a backup's time are of no use to anybody.
 empty_tables = ("django_session",)
 
-website = Website(
-    checks=(
-        Page(path="/carte"),
-        Page(path="/formulaire"),
-        Admin(path="/admin/"),
-    )
-)
+website = {
+    "checks": [
+        {"kind": "page", "path": "/carte"},
+        {"kind": "page", "path": "/formulaire"},
+        {"kind": "admin", "path": "/admin/"},
+    ],
+}
 count_command = "python manage.py shell -c 'from qfdmo.models import Acteur; print(Acteur.objects.count())'"

@@ -23,7 +23,7 @@ CHECKS: Final[Mapping[str, type[Check]]] = {
 
 
 def _with_checks(website: object) -> object:
-    """A website declared as plain data, which pyinfra's own `debug-inventory` can show, with its checks typed."""
+    """A website declared as plain data, which pyinfra's `debug-inventory` can show, with its checks typed."""
     if not isinstance(website, Mapping) or not isinstance(checks := website.get("checks", ()), list | tuple):
         return website
     return {**website, "checks": tuple(_check(number, one) for number, one in enumerate(checks, 1))}

@@ -1,4 +1,4 @@
-"""The inventories with pyinfra's own commands: what is declared is shown, and one app is limited to or reached."""
+"""The inventories with pyinfra's own commands: what is declared is shown, and read as it is shown."""
 
 from __future__ import annotations
 
