@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 
 from sandbox.platform import runtime
-from sandbox.platform.errors import Conflict, Invalid
+from sandbox.platform.errors import Conflict, Invalid, NotFound
 from sandbox.platform.fleet import Fleet, Fleets
 from sandbox.platform.instance import BootFailure
 from sandbox.platform.model import App, Formation, Operation, new_object_id, now
@@ -15,6 +15,8 @@ from sandbox.platform.services import Services
 
 MOST_CONTAINERS = 10
 """Documented limit for each type."""
+KEPT = 500
+"""How many finished operations stay known."""
 
 
 class Operations:
@@ -70,6 +72,23 @@ class Operations:
             )
 
         return self._begin(app, "restart", "restarting", restart)
+
+    def find(self, app: App, operation_id: str) -> Operation:
+        """Raises NotFound("operation")."""
+        operation = self._services.store.state.operations.get(operation_id)
+        if operation is None or operation.app_id != app.id:
+            raise NotFound("operation")
+        return operation
+
+    def abort_leftovers(self) -> None:
+        """Operations that a killed predecessor was carrying out have failed; the oldest are forgotten."""
+        operations = self._services.store.state.operations
+        for operation in operations.values():
+            if operation.status in ("pending", "running"):
+                operation.status, operation.error = "error", "the sandbox was stopped during it"
+                operation.finished_at = now()
+        for key in list(operations)[:-KEPT]:
+            del operations[key]
 
     async def stop(self) -> None:
         """Give up what is under way."""

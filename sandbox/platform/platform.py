@@ -10,12 +10,12 @@ import signal as signals
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from sandbox.platform import apps, processes, repositories
+from sandbox.platform import containers, variables
+from sandbox.platform.apps import Apps
 from sandbox.platform.attach import AttachServer
 from sandbox.platform.deployments import Deployments
-from sandbox.platform.errors import Conflict, Forbidden, Invalid, NotFound
-from sandbox.platform.fleet import Fleet, Fleets
-from sandbox.platform.guardian import signal_session
+from sandbox.platform.errors import Forbidden, Invalid, NotFound
+from sandbox.platform.fleet import Fleets
 from sandbox.platform.model import (
     App,
     Container,
@@ -31,16 +31,12 @@ from sandbox.platform.model import (
 )
 from sandbox.platform.oneoffs import OneOffs
 from sandbox.platform.operations import Operations
-from sandbox.platform.router import Router
 from sandbox.platform.services import Hooks, Services
 from sandbox.platform.sources import Archive
 from sandbox.platform.ssh import SshServer
 from sandbox.platform.store import Store
 
 __all__ = ["Hooks", "Platform"]
-
-KEPT_RECORDS = 500
-"""How many ended containers and finished operations stay known."""
 
 
 class Platform:
@@ -58,11 +54,11 @@ class Platform:
         """While true pushes, deployments and one-offs are refused and told to `Hooks.violation`."""
         self.ssh_port = store.port("ssh")
         self.attach_port = store.port("attach")
-        self._region = region
         self._state = store.state
         self._services = Services(store, folder, hooks or Hooks())
         self._fleets = Fleets()
         self._deployments = Deployments(self._services, self._fleets, self.url)
+        self._apps = Apps(self._services, self._fleets, self._deployments, region)
         self._operations = Operations(self._services, self._fleets)
         self._one_offs = OneOffs(self._services)
         self._attach = AttachServer(
@@ -76,12 +72,10 @@ class Platform:
     async def start(self) -> None:
         """Listen, end what a killed predecessor left, mark its work as failed, boot all releases."""
         self._services.guard.start()
-        self._end_leftovers()
+        containers.end_leftovers(self._state)
+        self._operations.abort_leftovers()
         self._deployments.abort_leftovers()
-        for app in self.apps():
-            await self._prepare(app)
-        self._services.save()
-        await asyncio.gather(*(self._resume(app) for app in self.apps()))
+        await self._apps.resume()
         await self._attach.start()
         await self._ssh.start()
 
@@ -135,11 +129,11 @@ class Platform:
 
     def apps(self) -> list[App]:
         """All apps by name."""
-        return sorted(self._state.apps.values(), key=lambda app: app.name)
+        return self._apps.all()
 
     def app(self, name_or_id: str) -> App:
         """Raises NotFound("app")."""
-        return apps.find(self._state, name_or_id)
+        return self._apps.find(name_or_id)
 
     async def create_app(
         self,
@@ -152,79 +146,45 @@ class Platform:
 
         `formation` declares what its first deployment starts; without it that is one web container.
         """
-        apps.check_name(self._state, name)
-        app = App(new_id("ap"), name, self._region, created_at=now(), updated_at=now(), owner_id=owner.id)
-        if stack_id is not None:
-            app.stack_id, app.stack = stack_id, stack_id.removeprefix("st-")
-        app.formation = dict(formation or {})
-        app.router_port = self._services.store.port(f"router {app.id}")
-        self._state.apps[app.id] = app
-        await self._prepare(app)
-        self._services.save()
-        return app
+        return await self._apps.create(name, owner, stack_id, formation)
 
     async def rename_app(self, app: App, new_name: str) -> None:
         """Raises Invalid({"new_name": …}), Conflict while a deployment runs."""
-        apps.check_name(self._state, new_name, "new_name")
-        self._refuse_while_deploying(app)
-        old = self._services.repository(app)
-        app.name, app.updated_at = new_name, now()
-        old.rename(self._services.repository(app))
-        self._services.save()
+        await self._apps.rename(app, new_name)
 
     async def delete_app(self, app: App) -> None:
         """End its processes and remove its repository, releases and deployments (not its add-ons).
 
         Raises Conflict while a deployment runs.
         """
-        self._refuse_while_deploying(app)
-        async with self._fleets.lock(app):
-            fleet = self._fleets.current.pop(app.id, None)
-            if fleet is not None:
-                await fleet.stop(grace=2)
-        await self._services.routers.pop(app.id).stop()
-        for folder in (self._services.repository(app), self._services.app_folder(app)):
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        state = self._state
-        del state.apps[app.id], state.ports[f"router {app.id}"]
-        for records in (state.deployments, state.operations, state.containers):
-            for key in [key for key, record in records.items() if record.app_id == app.id]:
-                del records[key]
-        self._services.save()
+        await self._apps.delete(app)
 
     # Variables
 
     def variables(self, app: App, aliases: bool = True) -> list[Variable]:
         """By name; with `aliases` false, `$OTHER` is replaced by OTHER's value (once)."""
-        return apps.variables(app, aliases)
+        return variables.listed(app, aliases)
 
     def set_variables(self, app: App, values: Mapping[str, str]) -> list[Variable]:
         """Add or change; others stay, nothing restarts. Raises Invalid, and then sets none."""
-        changed = apps.set_variables(app, values)
+        changed = variables.put(app, values)
         self._services.save()
         return changed
 
     def unset_variable(self, app: App, variable_id: str) -> None:
         """Raises NotFound("variable")."""
-        apps.unset_variable(app, variable_id)
+        variables.unset(app, variable_id)
         self._services.save()
 
     # Containers
 
     def containers(self, app: App) -> list[Container]:
         """Those that exist now, one-offs included (`ps`)."""
-        return [
-            container
-            for container in self._state.containers.values()
-            if container.app_id == app.id and container.deleted_at is None
-        ]
+        return containers.existing(self._state, app)
 
     def container(self, app: App, container_id: str) -> Container:
         """By id or label (the newest), ended ones too. Raises NotFound("container")."""
-        for container in reversed(self._state.containers.values()):
-            if container.app_id == app.id and container_id in (container.id, container.label):
-                return container
-        raise NotFound("container")
+        return containers.find(self._state, app, container_id)
 
     async def scale(self, app: App, changes: Mapping[str, Formation]) -> Operation | None:
         """Set amounts (size "" keeps it). None when the app was never deployed; else the operation, begun.
@@ -260,18 +220,15 @@ class Platform:
         """SIGUSR1 or SIGUSR2. Raises Invalid."""
         if signal not in ("SIGUSR1", "SIGUSR2"):
             raise Invalid({"signal": ["must be SIGUSR1 or SIGUSR2"]})
-        self._signal(container, signals.Signals[signal])
+        containers.send_signal(container, signals.Signals[signal])
 
     async def crash_container(self, container: Container) -> None:
         """SIGKILL, as a test of what the platform does with a crash."""
-        self._signal(container, signals.SIGKILL)
+        containers.send_signal(container, signals.SIGKILL)
 
     def operation(self, app: App, operation_id: str) -> Operation:
         """Raises NotFound("operation")."""
-        operation = self._state.operations.get(operation_id)
-        if operation is None or operation.app_id != app.id:
-            raise NotFound("operation")
-        return operation
+        return self._operations.find(app, operation_id)
 
     # Deployments
 
@@ -355,50 +312,7 @@ class Platform:
                 states[f"{container.label} of {app.name}"] = container.state
         return states
 
-    async def _prepare(self, app: App) -> None:
-        """The app's repository, folder and router."""
-        repositories.prepare(self._services.repository(app))
-        self._services.app_folder(app).mkdir(parents=True, exist_ok=True, mode=0o700)
-        router = Router(app, app.router_port, self._services.logbook(app))
-        router.switch([], expects_containers=False)
-        await router.start()
-        self._services.routers[app.id] = router
-
-    async def _resume(self, app: App) -> None:
-        if app.release is None:
-            app.status = "new"
-            return
-        fleet = self._fleets.current[app.id] = Fleet(self._services, app, app.release)
-        app.status = "booting"
-        await fleet.resume()
-
-    def _end_leftovers(self) -> None:
-        """Processes of a predecessor that was killed together with its guardian, and its unfinished work."""
-        state = self._state
-        for container in state.containers.values():
-            if container.deleted_at is None:
-                if container.pid is not None:
-                    processes.end_leftover(container.pid, container.process_started)
-                container.state, container.deleted_at = "stopped", now()
-        for operation in state.operations.values():
-            if operation.status in ("pending", "running"):
-                operation.status, operation.error = "error", "the sandbox was stopped during it"
-                operation.finished_at = now()
-        for key in list(state.containers)[:-KEPT_RECORDS]:
-            del state.containers[key]
-        for key in list(state.operations)[:-KEPT_RECORDS]:
-            del state.operations[key]
-
-    def _signal(self, container: Container, number: int) -> None:
-        if container.pid is None or processes.start_time(container.pid) != container.process_started:
-            raise Invalid({"container": ["is not running"]})
-        signal_session(container.pid, number)
-
     def _refuse_if_forbidden(self, what: str) -> None:
         if self.forbid_writes:
             self._services.hooks.violation(what)
             raise Forbidden(f"Writes are forbidden at present (a switch of the sandbox): {what}")
-
-    def _refuse_while_deploying(self, app: App) -> None:
-        if app.id in self._deployments.running:
-            raise Conflict("A deployment of this application is in progress, try again when it has ended.")
