@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections import deque
 
 import asyncssh
@@ -58,7 +59,7 @@ class Tunnels:
         return tunnel
 
 
-class _Lane:
+class _Lane(ABC):
     """One direction: passes data on, late when the tunnels are slow, and in order."""
 
     def __init__(self, tunnels: Tunnels) -> None:
@@ -88,12 +89,13 @@ class _Lane:
             self._timer.cancel()
             self._timer = None
 
+    @abstractmethod
     def deliver(self, data: bytes | None) -> None:
-        raise NotImplementedError
+        """Write data to the other end; None is the end of the data."""
 
+    @abstractmethod
     def hold(self, held: bool) -> None:
         """Stop, or go on, reading from where the data comes from."""
-        raise NotImplementedError
 
     def _due(self) -> None:
         self._timer = None
