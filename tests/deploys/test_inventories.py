@@ -75,3 +75,36 @@ def test_a_wrong_check_is_named(check: dict[str, str], sentence: str) -> None:
     with pytest.raises(NotConfigured) as refused:
         declared({**GOOD, "website": {"checks": [check]}}, "app")
     assert f"website: {sentence}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["python", "-c", "'print(6 * 7)'"], "42"),
+        (["echo 'a   b' | tr a x && echo \"$((6 * 7))\""], "x   b"),
+        (["sh", "-c", "echo goodbye"], ""),
+    ],
+    ids=["quoted twice", "one quoted string", "words lose their quotes"],
+)
+def test_a_command_in_a_container(
+    words: list[str], shown: str, preprod: Any, sandbox: Any, tmp_path: Path
+) -> None:
+    """README and runbook say to quote a command whole; the last case is why."""
+    done = pyinfra(sandbox, tmp_path, f"inventories/{preprod.environment}.py", "exec", "--", *words)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    said = [line.partition("] ")[2].strip() for line in text.splitlines() if f"{preprod.app}]" in line]
+    assert shown in said
+    assert "goodbye" not in said
+
+
+def test_a_limit_that_finds_nothing_is_what_the_reference_says(sandbox: Any, tmp_path: Path) -> None:
+    """The deploy is not read at all then, so that it can't refuse; docs/reference/exit-codes.md."""
+    done = pyinfra(
+        sandbox, tmp_path, "inventories/sandbox.py", "deploys/verify.py", "-y", "--limit", "nosuch"
+    )
+    assert done.returncode == 0
+    assert "No host matches found for --limit pattern: nosuch" in done.stdout + done.stderr
+    assert "sandbox-demo" not in done.stdout
+    sentence = "No host matches found for --limit pattern: NAME"
+    assert sentence in (ROOT / "docs" / "reference" / "exit-codes.md").read_text()
