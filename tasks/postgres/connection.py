@@ -132,6 +132,9 @@ def connect(
     return connection
 
 
+_NOTHING_SENT: Final = "nothing was sent to the database"
+# Followed by "starting up", "shutting down", "in recovery mode", "not yet accepting connections".
+_NOT_READY: Final = "the database system is "
 _NO_SUCH: Final = {
     "password authentication failed": "the password is wrong",
     "no password supplied": "the server asks for a password and there is none",
@@ -150,23 +153,35 @@ def _connect_error(error: psycopg.Error, target: Target) -> OpsError:
             return NotConfigured(
                 attempted,
                 sentence,
+                state=_NOTHING_SENT,
                 next_step=f"compare {target.password.name} with what the platform shows for this database",
             )
     if "unsupported startup parameter" in text:
         return NotConfigured(
             attempted,
             "a connection pooler answers, which can't carry a restore",
+            state=_NOTHING_SENT,
             next_step="give the database's own address, not the pooler's",
         )
     if "too many clients" in text or "remaining connection slots" in text or "too many connections" in text:
         return OpsError(
             attempted,
             "the server has no connection left",
+            state=_NOTHING_SENT,
             next_step="stop a worker or a session of the application, then run the same command again",
+        )
+    if _NOT_READY in text:
+        return Unreachable(
+            attempted,
+            first_line(error),
+            state=f"the server is there and lets nobody in just now; {_NOTHING_SENT}",
+            next_step="wait a minute, then run the same command again; if it stays so, look at the database "
+            "in the platform's dashboard, or write to its support",
         )
     return Unreachable(
         attempted,
         first_line(error),
+        state=f"the database does not answer; {_NOTHING_SENT}",
         next_step="check the tunnel and that the database is running, then run the same command again",
     )
 
@@ -195,7 +210,7 @@ def explain(error: psycopg.Error, attempted: str, *, state: str = "", next_step:
         return Unreachable(
             attempted,
             f"the connection to the database was cut ({first_line(error)})",
-            state=state,
+            state=state or "what had not been committed by then, the server takes back by itself",
             next_step=next_step or "check the tunnel, then run the same command again",
         )
     if isinstance(error, pg.DiskFull):
