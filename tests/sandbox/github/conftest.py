@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +9,13 @@ from typing import Any
 
 import pytest
 import requests
-from aiohttp import web
 
 from sandbox.demo import repository as demo
 from sandbox.github import HUB, application
 from sandbox.github.api import Hub
 from sandbox.github.application import repository_path
 from sandbox.state import SandboxState
+from tests.sandbox.parts import ask_control, serving
 
 
 @dataclass
@@ -46,30 +44,15 @@ class Client:
     def control(
         self, method: str, path: str, content: Any = None, secret: str | None = None
     ) -> requests.Response:
-        headers = {"X-Sandbox-Secret": self.state.control_secret if secret is None else secret}
-        url = f"{self.address}/_sandbox/{path}"
-        return requests.request(method, url, json=content, headers=headers, timeout=10)
+        return ask_control(self.state, "github", method, path, content, secret)
 
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     state = SandboxState.load_or_create(tmp_path_factory.mktemp("sandbox") / "state")
     built = application(state)
-    loop = asyncio.new_event_loop()
-    runner = web.AppRunner(built)
-
-    async def start() -> None:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", state.port("github")).start()
-
-    loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield Client(state, built[HUB])
-    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with serving(built, state.port("github")):
+        yield Client(state, built[HUB])
 
 
 @pytest.fixture
