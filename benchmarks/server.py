@@ -7,7 +7,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tarfile
 import tempfile
@@ -23,6 +22,7 @@ from psycopg import sql
 from benchmarks import schema
 from sandbox.database.data_folder import clean_up_after_a_kill
 from sandbox.database.server import PostgresServer
+from sandbox.ports import free_port
 
 ROLE: Final = "application"
 _MEMORY: Final = Path("/dev/shm")
@@ -137,7 +137,7 @@ class BenchServer:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _new_server(self) -> PostgresServer:
-        return PostgresServer(self.folder / "postgres", _free_port(), self._superuser_password)
+        return PostgresServer(self.folder / "postgres", free_port(), self._superuser_password)
 
     def _move_log(self) -> None:
         inside, outside = self.folder / "postgres" / "data" / "pg_wal", self._log_folder / "pg_wal"
@@ -255,9 +255,3 @@ def _temporary_files_in(place: Path) -> Iterator[None]:
         yield
     finally:
         tempfile.tempdir = before
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

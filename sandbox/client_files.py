@@ -7,7 +7,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from sandbox.platform.model import User, now
-from sandbox.state import REGION, SandboxState, write_private
+from sandbox.private_files import write_private
+from sandbox.state import REGION, SandboxState
 
 AUTH_DATA_VERSION: Final = "2.1"
 

@@ -27,7 +27,8 @@ from psycopg import sql
 from sandbox.control import Control, ControlError
 from sandbox.demo import repository
 from sandbox.demo.texts import SUGGESTIONS
-from sandbox.state import SandboxDown, write_private
+from sandbox.private_files import write_private
+from sandbox.state import SandboxDown
 
 APPS: Final = ("sandbox-demo-preprod", "sandbox-demo")
 GOOD: Final = "v1.0.0"

@@ -6,13 +6,10 @@ so that addresses stay the same over `down` and `up`.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import secrets
-import socket
-import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +19,8 @@ import asyncssh
 import platformdirs
 
 from sandbox.platform.processes import start_time
+from sandbox.ports import free_port, is_free
+from sandbox.private_files import write_private
 
 FILE_NAME: Final = "sandbox.json"
 REGION: Final = "sandbox"
@@ -160,9 +159,9 @@ class SandboxState:
         """
         changed = []
         for name in FIXED_PORTS:
-            if name in self.ports and _is_free(self.ports[name]):
+            if name in self.ports and is_free(self.ports[name]):
                 continue
-            self.ports[name] = _free_port(set(self.ports.values()))
+            self.ports[name] = free_port(set(self.ports.values()))
             changed.append(name)
         return changed
 
@@ -173,40 +172,7 @@ def default_folder() -> Path:
     return Path(given).expanduser().resolve() if given else platformdirs.user_state_path("operations-sandbox")
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace a file as a whole, readable by its owner only; a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
-
-
 def _write_key(path: Path, comment: str) -> None:
     key = asyncssh.generate_private_key("ssh-ed25519", comment=comment)
     write_private(path, key.export_private_key().decode())
     write_private(Path(f"{path}.pub"), key.export_public_key().decode())
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port(taken: set[int]) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in taken:
-            return port

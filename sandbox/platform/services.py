@@ -11,7 +11,8 @@ from sandbox.platform.logbook import Logbook
 from sandbox.platform.model import App
 from sandbox.platform.processes import Guard
 from sandbox.platform.router import Router
-from sandbox.platform.store import Store, free_port
+from sandbox.platform.store import Store
+from sandbox.ports import free_port
 
 
 @dataclass

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
-import socket
-import tempfile
 import types
 import typing
 from datetime import datetime
@@ -15,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.platform.model import State
+from sandbox.ports import free_port
+from sandbox.private_files import write_private
 
 
 class Store:
@@ -31,17 +29,7 @@ class Store:
 
     def save(self) -> None:
         """Write the state; a reader sees the old file or the new one, never half of it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        text = json.dumps(dataclasses.asdict(self.state), default=_encode, indent=1)
-        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).replace(self.path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                Path(temporary).unlink()
-            raise
+        write_private(self.path, json.dumps(dataclasses.asdict(self.state), default=_encode, indent=1))
 
     def port(self, name: str) -> int:
         """The port on 127.0.0.1 of the part called `name`: picked free at the first call, then kept."""
@@ -49,16 +37,6 @@ class Store:
             self.state.ports[name] = free_port(taken=set(self.state.ports.values()))
             self.save()
         return self.state.ports[name]
-
-
-def free_port(taken: set[int] | frozenset[int] = frozenset()) -> int:
-    """A port on 127.0.0.1 that nobody listens on now and that is not in `taken`."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in taken:
-            return port
 
 
 def _encode(value: object) -> str:

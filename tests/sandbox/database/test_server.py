@@ -14,15 +14,10 @@ import pytest
 
 from sandbox.database.programs import ServerError
 from sandbox.database.server import PostgresServer
+from sandbox.ports import free_port
 
 APP = "sandbox-demo-preprod"
 INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_crashed_server_is_started_again_with_its_rows(sandbox: Any) -> None:

@@ -25,6 +25,7 @@ from sandbox.database.roles import provision
 from sandbox.database.server import PostgresServer
 from sandbox.demo import repository as demo
 from sandbox.platform.model import DatabaseState
+from sandbox.ports import free_port
 
 
 @dataclass
@@ -135,12 +136,6 @@ class Application:
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:
             return connection.execute(query).fetchall()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int, process: subprocess.Popen[str]) -> None:

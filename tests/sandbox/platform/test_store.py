@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.platform.model import App, Formation, Release, Variable, new_id, now
-from sandbox.platform.store import Store, free_port
+from sandbox.platform.store import Store
+from sandbox.ports import free_port
 
 
 def an_app() -> App:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.platform.store import free_port
+from sandbox.ports import free_port
 
 if TYPE_CHECKING:
     from conftest import Room
