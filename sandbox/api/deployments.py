@@ -14,6 +14,7 @@ from aiohttp import web
 
 from sandbox.api import views
 from sandbox.api.context import Context, app_of, body, context, no_content, page, reply, user
+from sandbox.api.sockets import PING_SECONDS, tell
 from sandbox.platform.errors import Invalid
 from sandbox.platform.model import App, StreamEvent, new_object_id
 
@@ -21,7 +22,6 @@ routes = web.RouteTableDef()
 SOURCE_SECONDS: Final = 600
 """How long an upload's addresses are valid."""
 LARGEST_SOURCE: Final = 300 * 1024 * 1024
-PING_SECONDS: Final = 20.0
 
 
 @routes.get("/v1/apps/{app}/deployments")
@@ -119,18 +119,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     if not await _signed_in(here, socket):
         await socket.close(code=aiohttp.WSCloseCode.POLICY_VIOLATION, message=b"unauthorized")
         return socket
-    tasks = [
-        asyncio.create_task(_send_events(here, app, socket)),
-        asyncio.create_task(_send_pings(socket)),
-        asyncio.create_task(_until_closed(socket)),
-    ]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await socket.close()
+    await tell(socket, _send_events(here, app, socket), _send_pings(socket))
     return socket
 
 
@@ -161,11 +150,6 @@ async def _send_pings(socket: web.WebSocketResponse) -> None:
     while True:
         await asyncio.sleep(PING_SECONDS)
         await socket.send_json({"type": "ping", "data": {"ts": int(clock.time())}})
-
-
-async def _until_closed(socket: web.WebSocketResponse) -> None:
-    async for _ in socket:
-        pass
 
 
 def _folder(here: Context) -> Path:

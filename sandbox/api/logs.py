@@ -9,13 +9,13 @@ from aiohttp import web
 
 from sandbox.api import views
 from sandbox.api.context import app_of, context, reply, time
+from sandbox.api.sockets import PING_SECONDS, tell
 from sandbox.platform.errors import BadRequest
 from sandbox.platform.model import now
 
 routes = web.RouteTableDef()
 ADDRESS_SECONDS: Final = 3600
 DEFAULT_LINES: Final = 20
-PING_SECONDS: Final = 20.0
 
 
 @routes.get("/v1/apps/{app}/logs")
@@ -73,16 +73,5 @@ async def _follow(request: web.Request, source: str) -> web.StreamResponse:
             await asyncio.sleep(PING_SECONDS)
             await socket.send_json({"event": "ping", "name": "ping", "log": "", "timestamp": time(now())})
 
-    async def until_closed() -> None:
-        async for _ in socket:
-            pass
-
-    tasks = [asyncio.create_task(work()) for work in (send_lines, send_pings, until_closed)]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await socket.close()
+    await tell(socket, send_lines(), send_pings())
     return socket
