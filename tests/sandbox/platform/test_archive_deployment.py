@@ -6,7 +6,6 @@ import asyncio
 import http.server
 import io
 import tarfile
-import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox.platform.errors import Conflict, Invalid
+from tests import http_servers
+from tests.http_servers import answering
 
 if TYPE_CHECKING:
     from conftest import Room
@@ -62,13 +63,10 @@ def test_an_archive_comes_from_an_address(room: Room, tmp_path: Path) -> None:
 
         def log_message(self, *_: Any) -> None: ...
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        assert deploy(room, app, f"{address}/served.tar.gz", None) == "success"
+    with answering(http_servers.Server(Files)) as server:
+        assert deploy(room, app, f"{server.url}/served.tar.gz", None) == "success"
         assert room.get(app) == (200, "downloaded")
-        assert deploy(room, app, f"{address}/missing.tar.gz") == "build-error"
-        server.shutdown()
+        assert deploy(room, app, f"{server.url}/missing.tar.gz") == "build-error"
     assert "status 404" in room.call(room.platform.output, room.last(app))
 
 

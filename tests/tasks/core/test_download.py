@@ -5,9 +5,7 @@ from __future__ import annotations
 import fcntl
 import random
 import stat
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,15 +13,17 @@ import pytest
 from tasks.core.download import download, upload
 from tasks.core.errors import Interrupted, Locked, OpsError, Unreachable
 from tasks.core.http import UnexpectedStatus
+from tests import http_servers
+from tests.http_servers import answering
 
 CONTENT = random.Random(3).randbytes(1_500_000)
 
 
-class Store(ThreadingHTTPServer):
+class Store(http_servers.Server):
     """Serves `content` with ranges; `troubles` say how many bytes an answer gives before it is cut."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.content = CONTENT
         self.etag: str | None = '"v1"'
         self.troubles: list[int | str] = []
@@ -33,14 +33,10 @@ class Store(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/file?signature=secret-signature"
-
-    def handle_error(self, *arguments: object) -> None:
-        pass
+        return f"{super().url}/file?signature=secret-signature"
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(http_servers.Handler):
     server: Store
 
     def do_GET(self) -> None:
@@ -86,17 +82,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *arguments: object) -> None:
-        pass
-
 
 @pytest.fixture
 def store() -> Iterator[Store]:
-    store = Store()
-    threading.Thread(target=store.serve_forever, args=(0.02,), daemon=True).start()
-    yield store
-    store.shutdown()
-    store.server_close()
+    with answering(Store()) as store:
+        yield store
 
 
 def fetch(store: Store, to: Path, **options: object) -> Path:

@@ -8,10 +8,8 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,13 @@ from tasks.core.endpoints import is_loopback, refuse_loopback, require_loopback
 from tasks.core.errors import NotConfigured, OpsError, Refused, Unreachable
 from tasks.core.http import Http, UnexpectedStatus
 from tasks.core.secrets import Secret
+from tests import http_servers
+from tests.http_servers import answering
 
 Answer = Callable[["Handler"], None]
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(http_servers.Handler):
     server: Server
 
     def handle_any(self) -> None:
@@ -35,9 +34,6 @@ class Handler(BaseHTTPRequestHandler):
         self.server.script.pop(0)(self)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = handle_any
-
-    def log_message(self, *arguments: object) -> None:
-        pass
 
     def answer(self, status: int, body: bytes | str, kind: str, **headers: str) -> None:
         data = body.encode() if isinstance(body, str) else body
@@ -50,29 +46,19 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-class Server(ThreadingHTTPServer):
+class Server(http_servers.Server):
     """Answers one request after the other with what is in `script`, and keeps what was asked in `seen`."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.script: list[Answer] = []
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, *arguments: object) -> None:
-        pass
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with answering(Server()) as server:
+        yield server
 
 
 def data(value: Any, status: int = 200, **headers: str) -> Answer:
@@ -260,13 +246,8 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> Non
     context.load_cert_chain(certificate, key)
     server = Server()
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        with pytest.raises(Unreachable) as caught:
-            Http("The service", server.url.replace("http:", "https:"), pause=0.01).post("/", {})
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(server), pytest.raises(Unreachable) as caught:
+        Http("The service", server.url.replace("http:", "https:"), pause=0.01).post("/", {})
     assert "its certificate is not accepted (self-signed certificate)" in str(caught.value)
     assert caught.value.state == "nothing was sent"
     assert not server.seen

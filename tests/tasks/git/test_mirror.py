@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import tarfile
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,8 @@ from tasks.core.errors import OpsError, Refused, Unreachable
 from tasks.core.process import Child
 from tasks.core.secrets import Secret
 from tasks.git.mirror import Mirror, Pinned
+from tests import http_servers
+from tests.http_servers import answering
 
 
 @pytest.fixture
@@ -278,11 +279,8 @@ def https_like(releases: list[str], source: Any) -> Iterator[tuple[str, list[str
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", seen
-    server.shutdown()
-    server.server_close()
+    with answering(http_servers.Server(Handler)) as server:
+        yield server.url, seen
 
 
 def test_a_token_opens_a_private_repository(

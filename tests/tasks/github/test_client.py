@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -15,26 +13,23 @@ from tasks.core.errors import OpsError, Refused
 from tasks.core.http import UnexpectedStatus
 from tasks.core.secrets import Secret
 from tasks.github.client import GitHub
+from tests import http_servers
+from tests.http_servers import answering
 
 R = "/repos/acme/site"
 A, B = "a" * 40, "b" * 40
 
 
-class Server(ThreadingHTTPServer):
+class Server(http_servers.Server):
     """Answers a path with what `routes` has for it: body, or (status, body, headers), or a list of those."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.routes: dict[str, Any] = {}
         self.asked: list[tuple[str, dict[str, str]]] = []
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(http_servers.Handler):
     server: Server
 
     def do_GET(self) -> None:
@@ -54,9 +49,6 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, *arguments: object) -> None:
-        pass
-
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
@@ -64,10 +56,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         monkeypatch.delenv(name, raising=False)
     server = Server()
     server.routes[R] = {"full_name": "acme/site"}
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with answering(server):
+        yield server
 
 
 @pytest.fixture

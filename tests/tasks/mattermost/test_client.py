@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tasks.core.secrets import Secret
 from tasks.mattermost.client import LONGEST, Webhook, fit, quote
+from tests import http_servers
+from tests.http_servers import answering
 
 HOOK = "/hooks/secrethookidentifier"
 
 
-class Server(ThreadingHTTPServer):
+class Server(http_servers.Server):
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.answers: list[tuple[int, str, str]] = []
         self.posts: list[tuple[str, dict[str, str]]] = []
 
-    def handle_error(self, *arguments: object) -> None:
-        pass
 
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(http_servers.Handler):
     server: Server
 
     def do_POST(self) -> None:
@@ -48,21 +44,15 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text.encode())
 
-    def log_message(self, *arguments: object) -> None:
-        pass
-
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with answering(Server()) as server:
+        yield server
 
 
 def hook(server: Server, sandbox: bool | None = True) -> Webhook:
-    url = Secret("MATTERMOST_WEBHOOK_URL", f"http://127.0.0.1:{server.server_address[1]}{HOOK}")
+    url = Secret("MATTERMOST_WEBHOOK_URL", f"{server.url}{HOOK}")
     return Webhook(url, sandbox=sandbox, pause=0.01)
 
 

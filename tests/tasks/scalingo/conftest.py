@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,8 @@ import pytest
 from tasks.core.secrets import Secret
 from tasks.scalingo.client import Scalingo
 from tasks.scalingo.credentials import Credentials, Endpoints
+from tests import http_servers
+from tests.http_servers import answering
 
 API_TOKEN = "tk-us-" + "0123456789abcdef" * 2
 TIME = "2026-03-01T10:00:00.000+01:00"
@@ -84,8 +84,7 @@ def basic(password: str) -> str:
     return "Basic " + base64.b64encode(f":{password}".encode()).decode()
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(http_servers.Handler):
     platform: Platform
 
     def handle_any(self) -> None:
@@ -127,20 +126,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    def handle_error(self, *arguments: object) -> None:
-        pass
-
 
 @pytest.fixture
 def platform() -> Iterator[Platform]:
     handler = type("PlatformHandler", (Handler,), {})
-    server = Server(("127.0.0.1", 0), handler)
-    url = f"http://127.0.0.1:{server.server_address[1]}"
+    server = http_servers.Server(handler)
+    url = server.url
     handler.platform = platform = Platform(url)  # type: ignore[attr-defined]
     platform.routes = {
         "POST /v1/tokens/exchange": Platform.exchange,
@@ -224,10 +215,8 @@ def platform() -> Iterator[Platform]:
             },
         ),
     }
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield platform
-    server.shutdown()
-    server.server_close()
+    with answering(server):
+        yield platform
 
 
 @pytest.fixture
