@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from tasks.core.wording import number_of
 from tasks.postgres.archive import Archive, Contents, Entry
 from tasks.postgres.archive.definitions import Treatment, extension_data, names_in, verdicts
 from tasks.postgres.inventory import MOVABLE, LiveObject, crossing
@@ -88,7 +89,8 @@ def notes(archive: Archive, contents: Contents, live: LiveFacts) -> list[str]:
         and verdict.entry.section != "none"
     ]
     found += [
-        f"{contents.rows[entry.dump_id]:,} rows of {entry.name} are not restored: an extension owns the table"
+        f"{number_of(contents.rows[entry.dump_id], 'row is', 'rows are')} not restored: an extension owns "
+        f"the table {entry.name}"
         for entry in extension_data(archive.entries)
         if contents.rows.get(entry.dump_id)
     ]

@@ -16,6 +16,7 @@ from typing import Any, Final
 import psycopg
 
 from tasks.core.errors import OpsError, PersonNeeded, Refused
+from tasks.core.wording import number_of
 from tasks.postgres.archive import Archive, Contents, Entry, Treatment
 from tasks.postgres.archive.definitions import verdicts
 from tasks.postgres.assess import Refusal
@@ -332,7 +333,7 @@ def _problems(connection: Connection, request: DropRequest, schema: str) -> Iter
     counted = _count(connection, schema, sorted(wanted))
     for name, rows in wanted.items():
         if counted[name] != rows:
-            yield f"{name} has {counted[name]:,} rows, the archive {rows:,}"
+            yield f"{name} has {number_of(counted[name], 'row')}, the archive {rows:,}"
 
 
 def _count(connection: Connection, schema: str, tables: Sequence[str]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from tasks.core.errors import Interrupted, OpsError
+from tasks.core.wording import number_of
 from tasks.postgres.archive import Archive
 from tasks.postgres.connection import Connection
 from tasks.postgres.crew import Crew, Job
@@ -114,7 +115,7 @@ class Loader:
         if loaded != table.rows:
             raise OpsError(
                 f"Loading {table.name}",
-                f"{loaded:,} rows were loaded, the archive has {table.rows:,}",
+                f"{number_of(loaded, 'row was', 'rows were')} loaded, the archive has {table.rows:,}",
                 next_step="fetch the backup again; when it fails again, report it with the backup's name",
             )
         self.rows[table.name] = loaded

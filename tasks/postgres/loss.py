@@ -19,6 +19,7 @@ from typing import Any, Final
 import psycopg
 
 from tasks.core import paths
+from tasks.core.wording import number_of
 from tasks.postgres.connection import Connection, explained, results
 from tasks.postgres.sql import ident, literal, qualified
 
@@ -92,13 +93,18 @@ class TableLoss:
         """The loss of this table, for people."""
         parts = []
         if self.lost:
-            parts.append(f"{self.lost:,} rows go" + (", and the table" if self.columns is None else ""))
+            parts.append(
+                number_of(self.lost, "row goes", "rows go")
+                + (", and the table" if self.columns is None else "")
+            )
         if self.differ:
-            parts.append(f"{self.differ:,} rows change back")
+            parts.append(number_of(self.differ, "row changes back", "rows change back"))
         if self.back:
-            parts.append(f"{self.back:,} rows come back")
+            parts.append(number_of(self.back, "row comes back", "rows come back"))
         if self.columns:
-            parts.append(f"columns go: {', '.join(self.columns)}")
+            parts.append(
+                f"{number_of(len(self.columns), 'column goes', 'columns go')}: {', '.join(self.columns)}"
+            )
         text = f"{self.table}: {'; '.join(parts) or 'nothing is lost'}"
         return text + (f" (newest: {' | '.join(self.newest)})" if self.newest else "")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tasks.core.errors import Refused
+from tasks.core.wording import number_of
 from tasks.postgres.connection import Connection, results
 from tasks.postgres.dependencies import Edge, Thing, edges_of, edges_query
 from tasks.postgres.load import loaded_rows
@@ -117,7 +118,7 @@ def row_problems(plan: StagePlan, loaded: Mapping[str, int]) -> list[str]:
     """Tables whose rows are not those of the archive."""
     expected = loaded_rows(plan.tables)
     return [
-        f"{name} has {loaded.get(name, 0):,} rows, the archive {expected.get(name, 0):,}"
+        f"{name} has {number_of(loaded.get(name, 0), 'row')}, the archive {expected.get(name, 0):,}"
         for name in sorted(expected.keys() | loaded.keys())
         if loaded.get(name, 0) != expected.get(name, 0)
     ]
@@ -126,9 +127,9 @@ def row_problems(plan: StagePlan, loaded: Mapping[str, int]) -> list[str]:
 def count_problems(expected: Mapping[str, int], counted: Mapping[str, int]) -> list[str]:
     """Kinds of objects of which there are more or fewer than the archive has."""
     return [
-        f"{counted.get(kind, 0)} objects of kind {kind}, the archive has {count}"
-        for kind, count in expected.items()
-        if counted.get(kind, 0) != count
+        f"{number_of(counted.get(kind, 0), 'object')} of kind {kind}, the archive has {number:,}"
+        for kind, number in expected.items()
+        if counted.get(kind, 0) != number
     ]
 
 

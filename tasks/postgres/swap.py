@@ -20,6 +20,7 @@ import psycopg
 from psycopg import errors as pg
 
 from tasks.core.errors import Interrupted, OpsError, PersonNeeded, Refused, Stale
+from tasks.core.wording import number_of
 from tasks.postgres import leftovers, marks
 from tasks.postgres.connection import Connection, Target, check_not_pooled, connect, explain, is_cut
 from tasks.postgres.exchange import (
@@ -221,7 +222,7 @@ class _Exchange:
         if time.monotonic() > self.deadline:
             raise OpsError(
                 self.attempted,
-                f"its locks were not to be had in {self.attempts} attempts"
+                f"its locks were not to be had in {number_of(self.attempts, 'attempt')}"
                 + (f"; in the way: {self.blockers}" if self.blockers else ""),
                 state="nothing was changed, and nobody waited longer than a tenth of a second",
                 next_step="end or wait for those transactions, then run the same command again",

@@ -10,6 +10,7 @@ from typing import Final
 
 from tasks.core.plan import Gate
 from tasks.core.screen import amount_text
+from tasks.core.wording import number_of
 from tasks.rollback.intent import Deploy
 from tasks.rollback.situation import Situation
 
@@ -172,7 +173,10 @@ def _archive(situation: Situation) -> Gate:
         way_out = "mend what is named." if dropping else "--data strategy=drop, or mend what is named."
         return Gate("archive", False, f"can't be restored {how}: {listed}{more}", way_out)
     return Gate(
-        "archive", True, f"read to its end: {len(fetched.rows)} tables, {sum(fetched.rows.values()):,} rows"
+        "archive",
+        True,
+        f"read to its end: {number_of(len(fetched.rows), 'table')}, "
+        f"{number_of(sum(fetched.rows.values()), 'row')}",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tasks.core.plan import Change, Plan
 from tasks.core.screen import amount_text
+from tasks.core.wording import number_of
 from tasks.git.mirror import Commit
 from tasks.rollback.choices import age_text
 from tasks.rollback.gates import gates
@@ -94,11 +95,11 @@ def _rows(situation: Situation) -> list[str]:
         if table in situation.declared.empty_tables:
             lines.append(f"{table}: comes back empty, as declared")
         elif table not in archive:
-            lines.append(f"{table}: about {live[table]:,} rows; not in the backup, it goes")
+            lines.append(f"{table}: about {number_of(live[table], 'row')}; not in the backup, it goes")
         elif table not in live:
-            lines.append(f"{table}: comes back with {archive[table]:,} rows")
+            lines.append(f"{table}: comes back with {number_of(archive[table], 'row')}")
         else:
-            lines.append(f"{table}: about {live[table]:,} rows, {archive[table]:,} in the backup")
+            lines.append(f"{table}: about {number_of(live[table], 'row')}, {archive[table]:,} in the backup")
     return lines
 
 

@@ -11,6 +11,7 @@ from tasks.core.journal import who
 from tasks.core.prompts import Choice
 from tasks.core.prompts import choose as ask
 from tasks.core.screen import Screen
+from tasks.core.wording import number_of
 from tasks.postgres import forget as removal
 from tasks.postgres import marks
 from tasks.postgres.connection import connect
@@ -87,4 +88,4 @@ def forget(app: Application, mark: Mark, screen: Screen) -> None:
         run=mark.run, app=app.name, deploy="forget", result="succeeded", moved=False, data=mark.schema
     )
     shutil.rmtree(paths.state("losses", app.declared.environment, mark.run), ignore_errors=True)
-    screen.good(f"Dropped {mark.schema}: {tables} tables.")
+    screen.good(f"Dropped {mark.schema}: {number_of(tables, 'table')}.")

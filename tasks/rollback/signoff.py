@@ -8,6 +8,7 @@ from tasks.core import paths
 from tasks.core.errors import AwaitingSignOff
 from tasks.core.prompts import ask_text, at_terminal
 from tasks.core.screen import Screen
+from tasks.core.wording import number_of
 from tasks.postgres.loss import Loss, grown
 from tasks.rollback import notices
 from tasks.rollback.application import Application
@@ -82,7 +83,7 @@ class SignOff:
         for line in lines[:_LINES_SHOWN]:
             self._screen.warn(f"  - {line}")
         if len(lines) > _LINES_SHOWN:
-            self._screen.warn(f"  and {len(lines) - _LINES_SHOWN} tables more")
+            self._screen.warn(f"  and {number_of(len(lines) - _LINES_SHOWN, 'line')} more")
         if files:
             self._screen.line(f"Exported as {files} CSV files: {folder}")
 
