@@ -45,16 +45,9 @@ class Apps:
         await asyncio.gather(*(self._boot(app) for app in self.all()))
 
     async def create(
-        self,
-        name: str,
-        owner: User,
-        stack_id: str | None = None,
-        formation: Mapping[str, Formation] | None = None,
+        self, name: str, owner: User, stack_id: str | None, formation: Mapping[str, Formation] | None
     ) -> App:
-        """A new app with its empty repository and router. Raises Invalid({"name": …}).
-
-        `formation` declares what its first deployment starts; without it that is one web container.
-        """
+        """A new app with its empty repository and router. Raises Invalid({"name": …})."""
         _check_name(self._state, name)
         app = App(new_id("ap"), name, self._region, created_at=now(), updated_at=now(), owner_id=owner.id)
         if stack_id is not None:

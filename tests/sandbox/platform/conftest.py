@@ -172,6 +172,16 @@ class Room:
             folder, "push", "--porcelain", *options, self.platform.git_url(app), refspec, check=False
         )
 
+    def begin_push(self, app: App, folder: Path) -> subprocess.Popen[bytes]:
+        """A push in the background, in a session of its own."""
+        return subprocess.Popen(
+            ["git", "push", "-q", self.platform.git_url(app), "HEAD:master"],
+            cwd=folder,
+            env=self.git_environment(),
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
     def head(self, app: App, ref: str = "refs/heads/master") -> str | None:
         """What the remote's branch is at."""
         said = self.git(self.folder, "ls-remote", self.platform.git_url(app), ref).stdout.split()

@@ -223,13 +223,7 @@ def test_a_second_push_is_refused_while_one_builds(room: Room) -> None:
     app, folder = room.deployed()
     app.scenario.building = 20
     room.commit(folder, {"more": ""})
-    first = subprocess.Popen(
-        ["git", "push", "-q", room.platform.git_url(app), "HEAD:master"],
-        cwd=folder,
-        env=room.git_environment(),
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    first = room.begin_push(app, folder)
     try:
         room.until(lambda: room.last(app).status == "building")
         room.commit(folder, {"more still": ""})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,18 +13,6 @@ from sandbox.platform import processes
 if TYPE_CHECKING:
     from conftest import Room
 
-    from sandbox.platform.model import App
-
-
-def begin_push(room: Room, app: App, folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        ["git", "push", "-q", room.platform.git_url(app), "HEAD:master"],
-        cwd=folder,
-        env=room.git_environment(),
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-
 
 @pytest.mark.parametrize("state", ["building", "pushing"])
 def test_a_killed_pusher_aborts_the_deployment(room: Room, state: str) -> None:
@@ -34,7 +20,7 @@ def test_a_killed_pusher_aborts_the_deployment(room: Room, state: str) -> None:
     before = room.head(app)
     setattr(app.scenario, state, 30)
     room.commit(folder, {"server.py": "raise SystemExit(3)"})
-    pusher = begin_push(room, app, folder)
+    pusher = room.begin_push(app, folder)
     room.until(lambda: room.last(app).status == state)
     os.killpg(pusher.pid, signal.SIGKILL)
     pusher.communicate()
@@ -52,7 +38,7 @@ def test_a_build_that_is_running_ends_with_its_pusher(room: Room) -> None:
     app, folder = room.deployed()
     marker = room.folder / f"{app.name}-pid"
     room.commit(folder, {"bin/post_compile": f"#!/bin/sh\necho $$ >{marker}\nexec sleep 1000\n"})
-    pusher = begin_push(room, app, folder)
+    pusher = room.begin_push(app, folder)
     pid = int(room.until(lambda: marker.exists() and marker.read_text().strip()))
     os.killpg(pusher.pid, signal.SIGTERM)
     pusher.communicate()
@@ -65,7 +51,7 @@ def test_a_deployment_that_is_starting_goes_on_without_its_pusher(room: Room) ->
     before = room.head(app)
     app.scenario.starting = 0.5
     room.commit(folder, {"server.py": (folder / "server.py").read_text().replace("hello", "second")})
-    pusher = begin_push(room, app, folder)
+    pusher = room.begin_push(app, folder)
     room.until(lambda: room.last(app).status == "starting")
     os.killpg(pusher.pid, signal.SIGKILL)
     pusher.communicate()
@@ -78,7 +64,7 @@ def test_the_branch_may_be_moved_by_another_during_the_build(room: Room) -> None
     first = room.head(app)
     commit = room.commit(folder, {"more": ""})
     app.scenario.pushing = 0.5
-    pusher = begin_push(room, app, folder)
+    pusher = room.begin_push(app, folder)
     room.until(lambda: room.last(app).status == "pushing")
     repository = room.folder / "state" / "git" / f"{app.name}.git"
     other = room.git(

@@ -59,12 +59,7 @@ def test_a_stop_in_the_middle_of_a_deployment_aborts_it(make_room: Callable[[], 
     app, folder = first.deployed()
     app.scenario.starting = 30
     first.commit(folder, {"more": ""})
-    pusher = subprocess.Popen(
-        ["git", "push", "-q", first.platform.git_url(app), "HEAD:master"],
-        cwd=folder,
-        env=first.git_environment(),
-        stderr=subprocess.PIPE,
-    )
+    pusher = first.begin_push(app, folder)
     first.until(lambda: first.last(app).status == "starting")
     first.stop()
     pusher.communicate()
