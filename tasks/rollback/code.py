@@ -27,6 +27,8 @@ BUILT: Final = "Build complete"
 _NEWEST: Final = 20
 _POLL_SECONDS: Final = 1.0
 _LAST_LINES: Final = 15
+_LOG_LINES_READ: Final = 500
+_AT_BOOT: Final = frozenset({"crashed-error", "timeout-error"})
 _OLD_SERVES: Final = "the release that ran before goes on serving"
 
 
@@ -207,16 +209,32 @@ class CodeSide:
         )
 
     def _failed(self, deployment: Deployment, reason: str) -> OpsError:
-        output = self._app.client.deployments.output(self._app.name, deployment.id)
-        tail = [clean_line(line) for line in output.splitlines() if line.strip()][-_LAST_LINES:]
-        log = "".join(f"\n  | {line}" for line in tail)
+        app = self._app.name
+        output = self._app.client.deployments.output(app, deployment.id)
+        lines = [clean_line(line) for line in output.splitlines() if line.strip()][-_LAST_LINES:]
+        if deployment.status in _AT_BOOT:
+            lines += self._last_words(deployment)
+        log = "".join(f"\n  | {line}" for line in lines)
         return OpsError(
-            f"Deploying {self._wanted.title} to {self._app.name}",
+            f"Deploying {self._wanted.title} to {app}",
             f"{deployment.status}{f', {reason}' if reason else ''}{log}",
             state=_OLD_SERVES,
-            next_step="read the build's lines above; the whole log: "
-            f"`scalingo --app {self._app.name} deployment-logs {deployment.id}`",
+            next_step="read the lines above; all of them: "
+            f"`scalingo --app {app} deployment-logs {deployment.id}`, `scalingo --app {app} logs -n 500`",
         )
+
+    def _last_words(self, deployment: Deployment) -> list[str]:
+        """What containers have said since the deployment began; the build's log does not have it."""
+        try:
+            found = self._app.client.logs.last(self._app.name, _LOG_LINES_READ)
+        except OpsError as error:
+            return [f"{error.attempted}: {error.reply}"]
+        since = [
+            line
+            for line in found
+            if line.at >= deployment.created_at and line.source not in ("manager", "router")
+        ]
+        return [f"[{line.source}] {clean_line(line.text)}" for line in since][-_LAST_LINES:]
 
     def _build_line(self, text: str) -> None:
         self._screen.line(f"  | {text}")

@@ -12,6 +12,7 @@ from tasks.scalingo.apps import Apps, Containers, Variables
 from tasks.scalingo.credentials import Credentials
 from tasks.scalingo.databases import Addons, Databases
 from tasks.scalingo.deployments import Deployments
+from tasks.scalingo.logs import Logs
 from tasks.scalingo.polling import Stop
 from tasks.scalingo.session import Session
 
@@ -43,6 +44,7 @@ class Scalingo:
         self.variables = Variables(self.session)
         self.containers = Containers(self.session)
         self.deployments = Deployments(self.session)
+        self.logs = Logs(self.session, sandbox=sandbox)
         self.addons = Addons(self.session)
         self.databases = Databases(self.session, sandbox=sandbox)
 

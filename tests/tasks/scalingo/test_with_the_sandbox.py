@@ -189,3 +189,15 @@ def test_the_database_is_reached_through_the_tunnel(sandbox, client) -> None:
         Tunnel(host_of(region.ssh), port, "elsewhere.example", 5432, pinned, identity),
     ):
         pass
+
+
+def test_log_of_an_app(client: Scalingo) -> None:
+    client.run(APP, "echo before")
+    lines = client.logs.last(APP, 50)
+    assert lines
+    assert [line.at for line in lines] == sorted(line.at for line in lines)
+    assert len(client.logs.last(APP, 1)) == 1
+    assert {line.source for line in client.logs.last(APP, 50, source="manager")} == {"manager"}
+    assert client.logs.last(APP, 50, source="nobody") == []
+    with pytest.raises(OpsError, match="Reading the log of nobody-s-app"):
+        client.logs.last("nobody-s-app")
