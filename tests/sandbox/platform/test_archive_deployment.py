@@ -8,18 +8,15 @@ import io
 import tarfile
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from sandbox.platform.errors import Conflict, Invalid
+from sandbox.platform.model import App
 from tests import http_servers
 from tests.http_servers import answering
-
-if TYPE_CHECKING:
-    from conftest import Room
-
-    from sandbox.platform.model import App
+from tests.sandbox.platform.room import Room
 
 
 def archive(room: Room, folder: Path, name: str = "source.tar.gz") -> Path:

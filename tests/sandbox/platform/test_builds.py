@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.platform.builds import BuildFailure, known_buildpack, parse_procfile
-from sandbox.platform.model import Formation
-
-if TYPE_CHECKING:
-    from conftest import Room
-
-    from sandbox.platform.model import App
+from sandbox.platform.model import App, Formation
+from tests.sandbox.platform.room import Room
 
 
 def log(room: Room, app: App) -> str:

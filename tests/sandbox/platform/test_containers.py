@@ -10,20 +10,14 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.platform import processes, router
 from sandbox.platform.errors import Conflict, Invalid
 from sandbox.platform.guardian import session_members
-from sandbox.platform.model import Formation, Operation
-
-if TYPE_CHECKING:
-    from conftest import Room
-
-    from sandbox.platform.model import App
-
+from sandbox.platform.model import App, Formation, Operation
+from tests.sandbox.platform.room import Room
 
 SERVER_THAT_BREAKS_OFF = """\
 import os, socket

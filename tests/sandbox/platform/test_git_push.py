@@ -6,12 +6,10 @@ import os
 import re
 import signal
 import subprocess
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from conftest import Room
+from tests.sandbox.platform.room import Room
 
 
 def test_a_push_builds_boots_and_serves(room: Room) -> None:

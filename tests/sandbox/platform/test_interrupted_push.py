@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.platform import processes
-
-if TYPE_CHECKING:
-    from conftest import Room
+from tests.sandbox.platform.room import Room
 
 
 @pytest.mark.parametrize("state", ["building", "pushing"])

@@ -8,18 +8,13 @@ import socket
 import threading
 import time
 import urllib.parse
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.platform import oneoffs, processes
 from sandbox.platform.errors import BadRequest, Forbidden, Invalid
-from sandbox.platform.model import Container, Operation
-
-if TYPE_CHECKING:
-    from conftest import Room
-
-    from sandbox.platform.model import App
+from sandbox.platform.model import App, Container, Operation
+from tests.sandbox.platform.room import Room
 
 
 def create(room: Room, app: App, command: str, detached: bool = False) -> tuple[Container, Operation]:

@@ -10,15 +10,12 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sandbox.platform import processes
 from sandbox.platform.guardian import session_members, signal_session
 from sandbox.platform.model import now
 from sandbox.platform.store import Store
-
-if TYPE_CHECKING:
-    from conftest import Room
+from tests.sandbox.platform.room import Room
 
 
 def processes_of(folder: Path) -> list[str]:

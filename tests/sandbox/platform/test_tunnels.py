@@ -11,14 +11,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.ports import free_port
-
-if TYPE_CHECKING:
-    from conftest import Room
+from tests.sandbox.platform.room import Room
 
 HOST, PORT = "demo-1.postgresql.sandbox-dbs.test", 31234
 
