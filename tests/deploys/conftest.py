@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,13 @@ class Ran:
 
     code: int
     text: str
+
+    @property
+    def told_to_type(self) -> str:
+        """The command that goes on, as the message gives it."""
+        found = re.search(r"this goes on:\n +(pyinfra .*)", self.text)
+        assert found, self.text
+        return found[1]
 
     @property
     def token(self) -> str:
@@ -78,8 +86,17 @@ class Operator:
         ]
 
     def run(self, deploy: str, *options: str, yes: bool = True, **data: str) -> Ran:
+        return self._ran(self.command(deploy, *options, yes=yes, **data))
+
+    def type(self, line: str) -> Ran:
+        """Run a line that a message told to type."""
+        program, *rest = shlex.split(line)
+        assert program == "pyinfra"
+        return self._ran([str(Path(sys.executable).parent / program), *rest])
+
+    def _ran(self, command: list[str]) -> Ran:
         done = subprocess.run(
-            self.command(deploy, *options, yes=yes, **data),
+            command,
             cwd=ROOT,
             env=self.env,
             stdin=subprocess.DEVNULL,
@@ -93,10 +110,10 @@ class Operator:
         assert "Traceback" not in text, text
         return Ran(done.returncode, text)
 
-    def run_until(self, deploy: str, line: str, number: signal.Signals, **data: str) -> Ran:
-        """Run, and send a signal to the command when a line shows; what it said until its end."""
-        process = subprocess.Popen(
-            self.command(deploy, **data),
+    def begin(self, command: list[str]) -> subprocess.Popen[str]:
+        """Run a command in the background, in a session of its own; its lines come as they are written."""
+        return subprocess.Popen(
+            command,
             cwd=ROOT,
             env=self.env,
             stdin=subprocess.DEVNULL,
@@ -106,6 +123,10 @@ class Operator:
             bufsize=1,
             start_new_session=True,
         )
+
+    def run_until(self, deploy: str, line: str, number: signal.Signals, **data: str) -> Ran:
+        """Run, and send a signal to the command when a line shows; what it said until its end."""
+        process = self.begin(self.command(deploy, **data))
         assert process.stdout is not None
         seen: list[str] = []
         for text in process.stdout:

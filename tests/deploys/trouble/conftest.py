@@ -98,17 +98,7 @@ class Running:
     """A command at work, whose lines are read as they come."""
 
     def __init__(self, operator: Operator, command: list[str]) -> None:
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=operator.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            bufsize=1,
-            start_new_session=True,
-        )
+        self.process = operator.begin(command)
         self.text = ""
 
     def see(self, line: str) -> None:
