@@ -70,7 +70,7 @@ class Staged:
     """A stage that was built and proved.
 
     + mark: as written in the database
-    + rows: loaded, by table
+    + rows: loaded, by table of the archive; 0 for what has none there, or was declared to come back empty
     + seconds: by part ("definitions", "rows and indexes", "foreign keys", "views", "proof")
     """
 
@@ -199,7 +199,16 @@ class _Builder:
         self._prove(started)
         proved = replace(mark, state="proved", details={**mark.details, "rows": self.loader.rows})
         marks.write(self.main, proved)
-        return Staged(proved, dict(self.loader.rows), self.seconds)
+        return Staged(proved, self._rows(), self.seconds)
+
+    def _rows(self) -> dict[str, int]:
+        """By every table that the archive has data of, so that as many are told of as were read."""
+        built = {table.name for table in self.plan.tables}
+        return {
+            entry.name: self.loader.rows.get(entry.name, 0)
+            for entry in self.request.archive.table_data()
+            if entry.schema == self.target.schema and entry.name in built
+        }
 
     def _took(self, part: str, started: float) -> float:
         now = time.monotonic()

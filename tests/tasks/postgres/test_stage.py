@@ -15,6 +15,12 @@ def test_a_stage_holds_what_the_backup_holds(site):
     before = site.sums()
     staged = site.stage("r1", workers=2)
     assert staged.rows["place"] == 200
+    assert staged.rows == {
+        entry.name: site.contents.rows[entry.dump_id]
+        for entry in site.archive.table_data()
+        if entry.schema == "public"
+    }, "as many tables as were read, those without rows too"
+    assert 0 in staged.rows.values()
     assert site.sums("new_r1") == before
     assert site.sums() == before
     (mark,) = site.state().stages
@@ -34,7 +40,8 @@ def test_big_tables_load_frozen_with_indexes_beside_each_other(site, monkeypatch
 
 
 def test_declared_tables_come_back_empty(site):
-    site.stage("r1", empty=frozenset({"django_session"}))
+    staged = site.stage("r1", empty=frozenset({"django_session"}))
+    assert staged.rows["django_session"] == 0
     assert site.one("select count(*) from new_r1.django_session") == 0
     assert site.one("select count(*) from public.django_session") == 20
 
