@@ -140,13 +140,6 @@ class Loss:
         rest = [table for table in self.tables if not table.counts and (table.back or table.columns)]
         return [*(table.sentence() for table in (*self.counting, *rest)), *self.accounts]
 
-    def summary(self) -> str:
-        """The list in one line."""
-        return (
-            ", ".join(f"{table.lost + table.differ:,} in {table.table}" for table in self.counting)
-            or "nothing"
-        )
-
 
 def grown(signed: Mapping[str, int], now: Loss) -> dict[str, int]:
     """How many more rows are lost than when the list was signed, by table."""
