@@ -105,12 +105,19 @@ def failed(subject: Subject, error: str, state: str) -> str:
     )
 
 
-def waiting_for_sign_off(subject: Subject, lost: str, command: str) -> str:
-    """The data administrator's turn: what would be lost, and how to agree."""
+def waiting_for_sign_off(
+    subject: Subject, lost: str, administrator: str | None, exported: bool, command: str
+) -> str:
+    """The data administrator's turn: what would be lost, who agrees to it, the command that then goes on.
+
+    + exported: whether the rows are files at hand of whoever ran it
+    """
     return "\n".join(
         [
             f":hourglass: **{subject.verb} de `{subject.app}` ({subject.environment}) : accord attendu**",
             f"Seraient mis de côté : {lost}",
-            f"Pour accepter : `{command}`",
+            f"Accord à demander à {administrator or 'qui répond des données'}."
+            + (f" Le détail en CSV est chez {quote(subject.who)}." if exported else ""),
+            f"Une fois donné :\n```\n{command.replace('```', '')}\n```",
         ]
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from tasks.core import paths
 from tasks.core.errors import AwaitingSignOff
@@ -12,10 +14,14 @@ from tasks.core.wording import number_of
 from tasks.postgres.loss import Loss, grown
 from tasks.rollback import notices
 from tasks.rollback.application import Application
+from tasks.rollback.command_line import typed_again
 from tasks.rollback.data import DataSide
+from tasks.rollback.inputs import NONE
+from tasks.rollback.intent import Deploy
 from tasks.rollback.situation import Situation
 
 _LINES_SHOWN = 40
+_FILES_SHOWN = 10
 
 
 class SignOff:
@@ -41,6 +47,7 @@ class SignOff:
         self._tell = tell
         self._subject = subject
         self._given = False
+        self._files: list[Path] = []
 
     def require(self) -> None:
         """Return once the loss has been shown and, where that is asked for, agreed to.
@@ -54,8 +61,8 @@ class SignOff:
             return
         folder = paths.state("losses", self._app.declared.environment, self._situation.intent.run)
         token_shown, counts_shown = self._data.signed()
-        loss, files = self._data.compute_loss(folder)
-        self._show(loss, len(files), str(folder))
+        loss, self._files = self._data.compute_loss(folder)
+        self._show(loss)
         if loss.nothing:
             self._screen.good("Nothing is lost.")
         elif self._app.declared.needs_sign_off and "signoff" not in self._inputs.skips:
@@ -66,7 +73,7 @@ class SignOff:
         """Its own agreement: everything newer than the backup goes, and comes back slowly if at all."""
         loss = self._data.estimate_loss()
         self._screen.warn("strategy=drop: the pages go down, and what is newer than the backup is dropped.")
-        self._show(loss, 0, "")
+        self._show(loss)
         if self._app.declared.needs_sign_off and "signoff" not in self._inputs.skips:
             token = self._data.backup_token
             agreed = self._inputs.signoff and self._inputs.loss == token
@@ -74,7 +81,7 @@ class SignOff:
                 self._stop_before_anything(loss, token)
         self._given = True
 
-    def _show(self, loss: Loss, files: int, folder: str) -> None:
+    def _show(self, loss: Loss) -> None:
         if loss.nothing:
             return
         fate = "dropped" if self._situation.intent.strategy == "drop" else "set aside"
@@ -84,8 +91,12 @@ class SignOff:
             self._screen.warn(f"  - {line}")
         if len(lines) > _LINES_SHOWN:
             self._screen.warn(f"  and {number_of(len(lines) - _LINES_SHOWN, 'line')} more")
-        if files:
-            self._screen.line(f"Exported as {files} CSV files: {folder}")
+        if self._files:
+            self._screen.line(f"Exported, row by row, as {number_of(len(self._files), 'CSV file')}:")
+        for path in self._files[:_FILES_SHOWN]:
+            self._screen.line(f"  {path}")
+        if len(self._files) > _FILES_SHOWN:
+            self._screen.line(f"  and {len(self._files) - _FILES_SHOWN} more beside them")
 
     def _agreed(self, loss: Loss, token_shown: str, counts_shown: dict[str, int]) -> None:
         inputs = self._inputs
@@ -135,12 +146,30 @@ class SignOff:
         self._stop(loss, loss.token, ready)
 
     def _stop(self, loss: Loss, token: str, state: str) -> None:
-        administrator = self._app.declared.data_administrator or "NAME"
-        options = f"--data signoff={administrator} --data loss={token}"
-        self._tell(notices.waiting_for_sign_off(self._subject, notices.counted(loss.counts()), options))
+        administrator = self._app.declared.data_administrator
+        command = self._command(administrator or "NAME", token)
+        self._tell(
+            notices.waiting_for_sign_off(
+                self._subject, notices.counted(loss.counts()), administrator, bool(self._files), command
+            )
+        )
+        files = f" and the files in {self._files[0].parent}" if self._files else ""
+        whom = (
+            f"{administrator}, the data administrator," if administrator else "whoever answers for the data"
+        )
         raise AwaitingSignOff(
             "Signing off on what is lost",
-            "the data administrator has not agreed yet",
+            f"{administrator or 'the data administrator'} has not agreed yet",
             state=state,
-            next_step=f"have the list above agreed to; the same command with {options} then goes on",
+            next_step=f"send {whom} the list above{files}; once it is agreed to, this goes on:\n  {command}",
         )
+
+    def _command(self, administrator: str, token: str) -> str:
+        """The whole command that goes on from here, with what was answered to this one's questions."""
+        intent, inputs = self._situation.intent, self._inputs
+        chosen = {}
+        if intent.deploy is Deploy.ROLLBACK:
+            chosen["tag"] = (intent.target.tag or intent.target.commit) if intent.target else NONE
+        if intent.backup and inputs.backup is None:
+            chosen["backup"] = f"id:{intent.backup.id}"
+        return typed_again(sys.argv[1:], {"signoff": administrator, "loss": token}, chosen)

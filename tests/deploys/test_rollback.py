@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,14 +28,17 @@ def test_code_and_data_go_back_are_verified_and_undone(protected: Operator, prep
 
     assert preprod.run("rollback", tag="v1.0.0", backup="latest").code == 0
 
-    staged = protected.run("rollback", tag="v1.0.0", backup="latest")
+    staged = protected.run("rollback", tag="v1.0.0", backup="latest", reason="pages en erreur 500")
     assert staged.code == 3, staged.text
     assert "suggestions_suggestion" in staged.text
     assert protected.release() == bad
     assert len(protected.schemas("new")) == 1
 
-    signed = {"signoff": "Christian", "loss": staged.token}
-    done = protected.run("rollback", tag="v1.0.0", backup="latest", **signed)
+    assert "send Christian, the data administrator, the list above and the files in /" in staged.text
+    csv = Path(re.findall(r"/\S+/suggestions_suggestion\.csv", staged.text)[0])
+    assert len(csv.read_text().splitlines()) > 1, "the names of its columns, and rows"
+
+    done = protected.type(staged.told_to_type)
     assert done.code == 0, done.text
     assert protected.release() == good
     assert set(protected.pages().values()) == {200}
@@ -47,7 +52,7 @@ def test_code_and_data_go_back_are_verified_and_undone(protected: Operator, prep
 
     waiting = protected.run("undo")
     assert waiting.code == 3, waiting.text
-    undone = protected.run("undo", signoff="Christian", loss=waiting.token)
+    undone = protected.type(waiting.told_to_type)
     assert undone.code == 0, undone.text
     assert protected.release() == bad
     assert protected.suggestions() == lost
@@ -56,6 +61,8 @@ def test_code_and_data_go_back_are_verified_and_undone(protected: Operator, prep
     assert "Retour arrière de `sandbox-demo` (sandbox) : début" in messages
     assert "Retour arrière de `sandbox-demo` (sandbox) : réussi" in messages
     assert "Annulation" in messages
+    assert "Accord à demander à Christian." in messages
+    assert f"```\n{staged.told_to_type}\n```" in messages
 
 
 @pytest.mark.parametrize("deploy", ["rollback", "restore", "undo", "forget", "verify"])
