@@ -122,7 +122,7 @@ def _choose_and_show(app: Application, screen: HostScreen) -> Mark | None:
     if chosen is None:
         screen.line("Nothing to change: nothing is set aside.")
         return None
-    screen.warn(f"- {chosen.schema}, set aside at {chosen.created:%Y-%m-%d %H:%M} UTC: dropped for good")
+    screen.warn(f"- {setting_aside.described(chosen)}: dropped for good")
     if not _is_dry():
         confirmation.require(app.declared, host.data.get("confirm"))
     return chosen
