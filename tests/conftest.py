@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,13 @@ from sandbox.state import SandboxState
 
 ROOT = Path(__file__).parent.parent
 PLATFORM_VARIABLES = ("SCALINGO_", "GITHUB_", "GH_", "MATTERMOST_", "SANDBOX_")
+
+
+def pytest_configure() -> None:
+    """Commands under test hear signals as at a terminal, also where `nohup` or `&` has these ignored."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Api(requests.Session):

@@ -155,6 +155,8 @@ def replace_live(
         refusals = [refusal.sentence for refusal in obstacles(request.archive, request.contents, live)]
         if request.tool.reads < request.archive.header.version:
             refusals.append(f"{request.tool.path} of version {request.tool.major} can't read this archive")
+        if not request.contents.are_of(request.archive.path):
+            refusals.append(f"{request.archive.path} has gone or changed since it was read")
         if refusals:
             raise Refused("Dropping what is live", "; ".join(refusals), state="nothing was changed")
         mark = _drop_all(connection, request, live, schema)

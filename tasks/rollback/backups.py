@@ -38,6 +38,7 @@ class Backups:
         self._app = app
         self._screen = screen
         self._folder = paths.cache("backups", app.declared.environment, app.name)
+        self._in_use: set[Path] = set()
 
     def cached(self, backup: BackupOption) -> OpenBackup | None:
         """The backup if it has been fetched and read before; sends nothing."""
@@ -57,6 +58,7 @@ class Backups:
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        self._use(folder)
         return self._opened(Archive.open(path), contents)
 
     def fetch(self, backup: BackupOption, stop: Callable[[], bool]) -> OpenBackup:
@@ -83,7 +85,8 @@ class Backups:
         if backup.path is None and archive.path != source:
             source.unlink(missing_ok=True)
         self._remember(folder, archive, contents)
-        self._forget_old_ones(folder)
+        self._use(folder)
+        self._forget_old_ones()
         return self._opened(archive, contents)
 
     def _of(self, backup: BackupOption) -> Path:
@@ -123,12 +126,18 @@ class Backups:
             json.dump(known, file)
         beside.replace(folder / "contents.json")
 
-    def _forget_old_ones(self, current: Path) -> None:
-        """Archives are large: the newest few stay, for a run that is repeated."""
+    def _use(self, folder: Path) -> None:
+        """This run may need it to its end; and what was used last is forgotten last."""
+        self._in_use.add(folder)
+        with contextlib.suppress(OSError):
+            os.utime(folder)
+
+    def _forget_old_ones(self) -> None:
+        """Archives are large: those used last stay, for a run that is repeated."""
         folders = sorted(
             (folder for folder in self._folder.iterdir() if folder.is_dir()), key=lambda f: f.stat().st_mtime
         )
         for folder in folders[:-_KEPT]:
-            if folder != current:
+            if folder not in self._in_use:
                 with contextlib.suppress(OSError):
                     shutil.rmtree(folder)

@@ -40,6 +40,14 @@ class Contents:
     bytes: int
     sha256: str
 
+    def are_of(self, path: Path) -> bool:
+        """Whether a file is, to the last byte, the one that was read; false where it can't be."""
+        try:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+        except OSError:
+            return False
+
 
 @dataclass(slots=True)
 class Fingerprint:

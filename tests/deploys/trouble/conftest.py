@@ -280,10 +280,12 @@ def bring(operator: Operator, release: str) -> None:
         ).fetchall()
         for (schema,) in ours:
             connection.execute(f'drop schema "{schema}" cascade')
-        newer = connection.execute(
-            "select count(*) from public.django_migrations where name = '0004_lighter_places'"
-        ).fetchone()
-    if newer and newer[0]:
+        fits = connection.execute("select to_regclass('public.django_migrations') is not null").fetchone()
+        if fits and fits[0]:
+            fits = connection.execute(
+                "select not exists (select from public.django_migrations where name = '0004_lighter_places')"
+            ).fetchone()
+    if not (fits and fits[0]):
         incident._empty(operator.control.database(operator.app)["url"])
         if operator.release() == operator.commit(release):
             operator.deploy("v0.9.0")

@@ -77,7 +77,8 @@ def test_declined_prompt_changes_nothing(scene: Scene, terminal: Start, answer: 
 @pytest.mark.slow
 @pytest.mark.parametrize("question", ["Release to roll back to", "Backup to restore", "Press enter"])
 def test_ctrl_c_at_a_question(scene: Scene, terminal: Start, question: str) -> None:
-    given = {"Release to roll back to": {}, "Backup to restore": {"tag": "v1.0.0"}}.get(question, scene.wanted)
+    first = {"Release to roll back to": {}, "Backup to restore": {"tag": "v1.0.0"}}
+    given = first.get(question, scene.wanted)
     at = terminal(scene.operator, "rollback", **given)
     at.expect(question)
     at.interrupt()

@@ -61,6 +61,15 @@ def test_a_tool_that_can_not_read_the_archive_drops_nothing(ranged):
     assert ranged.one("select count(*) from public.place") == 200
 
 
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"other")])
+def test_an_archive_that_is_no_longer_what_was_read_drops_nothing(ranged, spoil):
+    before, asked = ranged.sums(), request(ranged, "r1")
+    spoil(asked.archive.path)
+    with pytest.raises(Refused, match="has gone or changed since it was read"):
+        drop.replace_live(ranged.target, asked)
+    assert ranged.sums() == before
+
+
 def test_what_would_be_dropped_along_stops_it(ranged):
     with ranged.superuser() as connection:
         connection.execute("create view public.theirs as select * from public.place")
