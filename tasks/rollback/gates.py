@@ -139,14 +139,17 @@ def _room(situation: Situation) -> Gate:
         return Gate(
             "room",
             False,
-            f"the server has {live.free_slots} free connections, a restore needs {_SLOTS_OF_A_RUN}",
+            f"the server has {number_of(live.free_slots, 'free connection')}, "
+            f"a restore needs {_SLOTS_OF_A_RUN}",
             "scale a worker down for the time of the restore.",
         )
     needed = int(live.database_bytes * _ROOM_FACTOR)
     limit = situation.declared.room_bytes
     both = f"two copies need about {amount_text(needed, 'bytes')}"
     if limit is None:
-        return Gate("room", True, f"{live.free_slots} free connections; {both}, no limit is declared")
+        return Gate(
+            "room", True, f"{number_of(live.free_slots, 'free connection')}; {both}, no limit is declared"
+        )
     if needed > limit and situation.intent.strategy == "beside":
         return Gate(
             "room",
@@ -154,7 +157,11 @@ def _room(situation: Situation) -> Gate:
             f"{both}, the plan holds {amount_text(limit, 'bytes')}",
             "forget what was set aside before, take a larger plan, or --data strategy=drop.",
         )
-    return Gate("room", True, f"{live.free_slots} free connections; {both} of {amount_text(limit, 'bytes')}")
+    return Gate(
+        "room",
+        True,
+        f"{number_of(live.free_slots, 'free connection')}; {both} of {amount_text(limit, 'bytes')}",
+    )
 
 
 def _archive(situation: Situation) -> Gate:

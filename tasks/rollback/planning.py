@@ -45,7 +45,8 @@ def _code(app: str, situation: Situation) -> Change | None:
         details.append(f"its postdeploy command: {situation.postdeploy}")
     if push.needs_archive:
         details.append("the platform's branch is there already: it goes as an archive deployment")
-    lost = f"{len(push.lost)} commits of code go, {len(push.regained)} come back"
+    lost = number_of(len(push.lost), "commit of code goes", "commits of code go")
+    lost += f", {len(push.regained)} come back"
     return Change(
         f"code of {app}",
         running,

@@ -13,17 +13,20 @@ from tasks.core.interrupts import Interrupts
 from tasks.core.journal import who
 from tasks.core.plan import Gate, gate_line, render
 from tasks.core.screen import Screen
+from tasks.core.wording import number_of
 from tasks.postgres import leftovers
 from tasks.postgres.connection import Target as Database
 from tasks.postgres.connection import connect
 from tasks.postgres.lock import EnvironmentLock
 from tasks.rollback import confirmation, notices, resolve
 from tasks.rollback.application import Application
-from tasks.rollback.backups import Backups, OpenBackup
+from tasks.rollback.backups import Backups
 from tasks.rollback.code import CodeSide
 from tasks.rollback.data import DataSide
+from tasks.rollback.dropping import Dropping
 from tasks.rollback.inputs import Inputs
 from tasks.rollback.intent import Deploy, new_run
+from tasks.rollback.losses import Losses
 from tasks.rollback.planner import Planned, Planner
 from tasks.rollback.resolve import Done
 from tasks.rollback.signoff import SignOff
@@ -31,6 +34,7 @@ from tasks.rollback.situation import Situation
 from tasks.rollback.standstill import Standstill
 from tasks.rollback.transaction import Transaction
 from tasks.rollback.verification import Verification
+from tasks.rollback.work import Work
 
 _VERBS: Final = {
     Deploy.ROLLBACK: "Retour arrière",
@@ -113,7 +117,8 @@ class Runner:
             self._check_still_true(planned, fresh)
             self._show_what_is_known_now(planned, fresh)
             self.refuse_where_gates_do(fresh)
-            self._transact(fresh, database, lock, backup, interrupts.stop)
+            work = Work(self._app, fresh.situation, database, lock, self._backups, backup, self._screen)
+            self._transact(fresh, work, interrupts.stop)
 
     def _announce_stop(self, signal: str) -> None:
         self._screen.warn(f"{signal}: stopping at the next safe point; what it is will be said.")
@@ -142,17 +147,8 @@ class Runner:
                 next_step="run the same command again and read the new plan",
             )
 
-    def _transact(
-        self,
-        planned: Planned,
-        database: Database,
-        lock: EnvironmentLock,
-        backup: OpenBackup | None,
-        stop: Callable[[], bool],
-    ) -> None:
-        situation = planned.situation
-        intent = situation.intent
-        data = DataSide(self._app, situation, database, lock, self._backups, backup, self._screen)
+    def _transact(self, planned: Planned, work: Work, stop: Callable[[], bool]) -> None:
+        situation, intent, losses = planned.situation, work.intent, Losses(work)
         code = CodeSide(
             self._app,
             intent.target,
@@ -165,12 +161,13 @@ class Runner:
         transaction = Transaction(
             intent,
             code,
-            data,
+            DataSide(work),
+            Dropping(work),
             Standstill(self._app, intent.run, self._screen),
-            Verification(self._app, data, self._screen),
+            Verification(self._app, work, self._screen),
             self._screen,
-            sign_off=SignOff(self._app, situation, data, self._screen, self._tell, subject).require,
-            check_lock=lock.held,
+            sign_off=SignOff(self._app, situation, losses, self._screen, self._tell, subject).require,
+            check_lock=work.lock.held,
             stop=stop,
         )
         began = time.monotonic()
@@ -184,37 +181,28 @@ class Runner:
                 planned,
                 transaction.steps,
                 "staged" if waiting else "failed",
-                data,
+                losses.token,
                 str(error),
                 transaction.moved,
             )
             if not waiting:
                 self._tell(notices.failed(subject, str(error), _in_french(transaction)))
             raise
-        self._succeeded(planned, transaction, data, subject, time.monotonic() - began)
+        seconds, failing, undo = time.monotonic() - began, transaction.failing, self._undo_line(work)
+        self._record(planned, transaction.steps, "succeeded", losses.token, "; ".join(failing))
+        self._tell(notices.succeeded(subject, seconds, notices.counted(losses.counts()), undo, failing))
+        self._say_done(transaction, seconds, undo)
 
-    def _succeeded(
-        self,
-        planned: Planned,
-        transaction: Transaction,
-        data: DataSide,
-        subject: notices.Subject,
-        seconds: float,
-    ) -> None:
-        failing = transaction.failing
-        self._record(planned, transaction.steps, "succeeded", data, "; ".join(failing))
-        undo = self._undo_line(data)
-        self._tell(notices.succeeded(subject, seconds, notices.counted(data.lost_rows()), undo, failing))
-        if failing:
-            self._screen.warn(
-                f"Done in {seconds:.0f} s: {transaction.described()}; {len(failing)} checks fail."
-            )
+    def _say_done(self, transaction: Transaction, seconds: float, undo: str) -> None:
+        if failing := len(transaction.failing):
+            checks = number_of(failing, "check fails", "checks fail")
+            self._screen.warn(f"Done in {seconds:.0f} s: {transaction.described()}; {checks}.")
         else:
             self._screen.good(f"Done in {seconds:.0f} s, and verified: {transaction.described()}.")
         self._screen.line(f"To take it back: {undo}")
 
-    def _undo_line(self, data: DataSide) -> str:
-        if data.intent.strategy == "drop" and (drop := data.marks().dropping):
+    def _undo_line(self, work: Work) -> str:
+        if work.intent.strategy == "drop" and (drop := work.marks().dropping):
             return resolve.undo_of_drop(self._app, drop)
         return f"pyinfra inventories/{self._app.declared.environment}.py deploys/undo.py"
 
@@ -244,7 +232,7 @@ class Runner:
         planned: Planned,
         steps: list[Any],
         result: str,
-        data: DataSide | None = None,
+        loss_token: str | None = None,
         error: str = "",
         moved: bool = False,
     ) -> None:
@@ -265,7 +253,7 @@ class Runner:
                 plan=planned.plan.digest,
                 gates=[asdict(gate) for gate in planned.plan.gates],
                 steps=[asdict(step) for step in steps],
-                loss_token=data.loss_token if data else None,
+                loss_token=loss_token,
                 error=error or None,
             )
         except OpsError as problem:

@@ -15,9 +15,9 @@ from tasks.postgres.loss import Loss, grown
 from tasks.rollback import notices
 from tasks.rollback.application import Application
 from tasks.rollback.command_line import typed_again
-from tasks.rollback.data import DataSide
 from tasks.rollback.inputs import NONE
 from tasks.rollback.intent import Deploy
+from tasks.rollback.losses import Losses
 from tasks.rollback.situation import Situation
 
 _LINES_SHOWN = 40
@@ -34,7 +34,7 @@ class SignOff:
         self,
         app: Application,
         situation: Situation,
-        data: DataSide,
+        losses: Losses,
         screen: Screen,
         tell: Callable[[str], None],
         subject: notices.Subject,
@@ -42,7 +42,7 @@ class SignOff:
         self._app = app
         self._situation = situation
         self._inputs = situation.inputs
-        self._data = data
+        self._losses = losses
         self._screen = screen
         self._tell = tell
         self._subject = subject
@@ -60,8 +60,8 @@ class SignOff:
             self._require_for_a_drop()
             return
         folder = paths.state("losses", self._app.declared.environment, self._situation.intent.run)
-        token_shown, counts_shown = self._data.signed()
-        loss, self._files = self._data.compute_loss(folder)
+        token_shown, counts_shown = self._losses.signed()
+        loss, self._files = self._losses.compute(folder)
         self._show(loss)
         if loss.nothing:
             self._screen.good("Nothing is lost.")
@@ -71,11 +71,11 @@ class SignOff:
 
     def _require_for_a_drop(self) -> None:
         """Its own agreement: everything newer than the backup goes, and comes back slowly if at all."""
-        loss = self._data.estimate_loss()
+        loss = self._losses.estimate()
         self._screen.warn("strategy=drop: the pages go down, and what is newer than the backup is dropped.")
         self._show(loss)
         if self._app.declared.needs_sign_off and "signoff" not in self._inputs.skips:
-            token = self._data.backup_token
+            token = self._losses.backup_token
             agreed = self._inputs.signoff and self._inputs.loss == token
             if not (agreed and self._by_the_right_person(str(self._inputs.signoff))) and not self._asked():
                 self._stop_before_anything(loss, token)
@@ -108,7 +108,7 @@ class SignOff:
                 self._say_growth(more)
                 self._screen.good(f"Signed off by {inputs.signoff}.")
                 return
-        self._data.remember_shown(loss)
+        self._losses.remember_shown(loss)
         if not self._asked():
             self._stop_at_staged(loss)
 

@@ -16,6 +16,7 @@ from tasks.core.screen import Screen
 from tasks.rollback.cells import CODE_ALONE, DATA_ALONE, MEANING, NEXT, Action, Code, Data
 from tasks.rollback.code import CodeSide
 from tasks.rollback.data import DataSide
+from tasks.rollback.dropping import Dropping
 from tasks.rollback.intent import Deploy, Intent
 from tasks.rollback.standstill import Standstill, brought_back_after
 from tasks.rollback.verification import Verification
@@ -45,6 +46,7 @@ class Transaction:
     intent: Intent
     code: CodeSide
     data: DataSide
+    dropping: Dropping
     standstill: Standstill
     verification: Verification
     screen: Screen
@@ -142,8 +144,8 @@ class Transaction:
         """
         self.standstill.stop()
         try:
-            safety = self.data.take_safety_backup(self.stop)
-            self.data.replace(safety, self.standstill.as_details(), self.stop)
+            safety = self.dropping.take_safety_backup(self.stop)
+            self.dropping.replace_live(safety, self.standstill.as_details(), self.stop)
         except PersonNeeded:
             raise  # half dropped: the containers stay stopped, the same command goes on
         except OpsError as error:
@@ -229,7 +231,7 @@ class Transaction:
         )
 
     def _verify(self) -> None:
-        self.standstill.start(self.data.stopped_containers())
+        self.standstill.start(self.dropping.stopped_containers())
         undoing = self.intent.deploy is Deploy.UNDO
         failed = self.verification.failures(patient=not undoing)
         if failed and undoing:

@@ -8,8 +8,9 @@ from typing import Final
 
 from tasks.core.errors import OpsError
 from tasks.core.screen import Screen
+from tasks.rollback import restored_rows
 from tasks.rollback.application import Application
-from tasks.rollback.data import DataSide
+from tasks.rollback.work import Work
 from tasks.website import visit, witness
 from tasks.website.checks import Account, Admin, Check, Form, Version
 
@@ -20,12 +21,12 @@ _PAUSE_SECONDS: Final = 2.0
 class Verification:
     """The declared checks on one application's pages.
 
-    + data: this run's data side, whose restored rows are counted; None where no data moved
+    + work: of the run whose restored rows are counted; None where nothing runs
     """
 
-    def __init__(self, app: Application, data: DataSide | None, screen: Screen) -> None:
+    def __init__(self, app: Application, work: Work | None, screen: Screen) -> None:
         self._app = app
-        self._data = data
+        self._work = work
         self._screen = screen
 
     def require(self) -> None:
@@ -45,7 +46,7 @@ class Verification:
 
         + patient: whether an application that boots is waited for
         """
-        rows = self._data.row_differences() if self._data else []
+        rows = restored_rows.differences(self._work) if self._work else []
         results = visit.run(
             self._app.page_address,
             self._checks(),

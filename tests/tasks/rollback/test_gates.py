@@ -71,7 +71,7 @@ def test_refuses_in_words(situation: Make, name: str, words: str, changes: dict[
 
 
 def test_few_connections_and_long_transactions_refuse(situation: Make, live: LiveFacts) -> None:
-    assert "1 free connections" in gate(situation(live=replace(live, free_slots=1)), "room").sentence
+    assert "1 free connection," in gate(situation(live=replace(live, free_slots=1)), "room").sentence
     waiting = situation(live=replace(live, long_transactions=(LONG,)))
     assert "metabase, pid 77" in gate(waiting, "transactions").sentence
     assert gate(waiting, "transactions").refuses

@@ -24,7 +24,7 @@ def test_code_and_data_with_their_consequences(situation: Make) -> None:
     found = lines(situation(), full=False)
     assert found[0] == "Roll back app (prod)"
     assert "~ code of app: bbbbbbbb → v1.0.0 (aaaaaaaa) Good release" in found
-    assert "DESTROYS: 1 commits of code go, 0 come back" in found
+    assert "DESTROYS: 1 commit of code goes, 0 come back" in found
     assert any(
         line.startswith("~ data of app: live, 50.0 MB → backup 20260131000000_demo_1") for line in found
     )
