@@ -67,7 +67,7 @@ class DataSide:
             work.database, request, live, progress=work.screen.progress("Restoring beside"), stop=stop
         )
         with work.connect("state") as connection:
-            details = {**staged.mark.details, **work.what_undo_needs()}
+            details = {**staged.mark.details, **work.what_undo_needs({})}
             marks.write(connection, replace(staged.mark, details=details))
         parts = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in staged.seconds.items())
         tables = number_of(len(staged.rows), "table")
@@ -90,7 +90,7 @@ class DataSide:
             found = self._stage_in(marks.read(connection))
             if found is None:
                 raise OpsError("Swapping the restored data in", "its stage is gone", next_step="run it again")
-            details = {**found.details, **self._work.what_undo_needs()}
+            details = {**found.details, **self._work.what_undo_needs(found.details)}
             proved = swap.adopt(
                 connection, replace(found, details=details), self._intent.run, self._work.lock.fence
             )

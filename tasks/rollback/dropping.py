@@ -63,7 +63,7 @@ class Dropping:
             backup=work.intent.backup.id if work.intent.backup else "",
             fence=work.lock.fence,
             release=work.intent.target.commit if work.intent.target else "",
-            details={**work.what_undo_needs(), "safety": safety, "formation": formation},
+            details={**work.what_undo_needs({}), "safety": safety, "formation": formation},
             empty=frozenset(work.app.declared.empty_tables),
             jobs=min(2, work.app.declared.workers),
         )

@@ -16,7 +16,7 @@ from tasks.git.remote import remote_branch
 from tasks.postgres import assess, drop
 from tasks.postgres.connection import Target as Database
 from tasks.postgres.live import LiveFacts
-from tasks.rollback import reading, resolve
+from tasks.rollback import reading, resolve, standstill
 from tasks.rollback.application import Application
 from tasks.rollback.backups import Backups, OpenBackup
 from tasks.rollback.history import History
@@ -116,6 +116,7 @@ class Planner:
             source_problem=problem or github_problem,
             fetched=backup.fetched if backup else None,
             rehearsal=reading.find_rehearsal(app, intent, now),
+            stopped=standstill.stopped_before(app.journal, app.name, live.state.dropping),
         )
         return self._judged(situation, backup)
 

@@ -144,6 +144,10 @@ def _notes(situation: Situation) -> list[str]:
         staged = [m.schema for m in situation.live.state.stages if m.state == "proved"]
         if staged and situation.intent.run in staged[-1]:
             notes.append(f"Goes on from {staged[-1]}, which an earlier run restored and proved.")
+    if situation.stopped:
+        notes.append(
+            f"An earlier run has stopped {situation.stopped}: the pages are down until this one ends."
+        )
     if declared.protected:
         notes.append(f"{declared.environment} is protected: its name is asked for, or --data confirm=...")
     if situation.source_problem:

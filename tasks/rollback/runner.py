@@ -89,13 +89,13 @@ class Runner:
                 raise Locked(
                     planned.plan.title,
                     planned.situation.lock_holder,
-                    state="nothing was changed by this run",
+                    state=planned.situation.unchanged,
                     next_step="wait for that run to end, or talk to them, then run the same command again",
                 )
             raise Refused(
                 planned.plan.title,
                 f"refused by {_gate_names(refusals)}",
-                state="nothing was changed",
+                state=planned.situation.unchanged,
                 next_step="see the lines marked REFUSED",
             )
 
@@ -131,19 +131,11 @@ class Runner:
                 )
 
     def _check_still_true(self, planned: Planned, fresh: Planned) -> None:
-        before, now = planned.situation, fresh.situation
-        if before.platform.running != now.platform.running:
+        if moved := planned.situation.overtaken_by(fresh.situation):
             raise Stale(
                 planned.plan.title,
-                f"the running release was {before.platform.running} and is {now.platform.running}",
-                state="nothing was changed",
-                next_step="run the same command again and read the new plan",
-            )
-        if before.push and now.push and before.push.old_remote != now.push.old_remote:
-            raise Stale(
-                planned.plan.title,
-                f"the platform's branch was at {before.push.old_remote} and is at {now.push.old_remote}",
-                state="nothing was changed",
+                moved,
+                state=fresh.situation.unchanged,
                 next_step="run the same command again and read the new plan",
             )
 

@@ -139,7 +139,7 @@ class SignOff:
             self._screen.warn(f"Lost beyond the signed list, since users went on writing: {text}")
 
     def _stop_before_anything(self, loss: Loss, token: str) -> None:
-        self._stop(loss, token, "nothing was changed")
+        self._stop(loss, token, self._situation.unchanged)
 
     def _stop_at_staged(self, loss: Loss) -> None:
         ready = "the wanted data is ready beside the live data; nothing that users see was changed"

@@ -79,6 +79,8 @@ class Situation:
     migrations: Verdict | None = None
     rehearsal: Record | None = None
     postdeploy: str | None = None
+    stopped: str = ""
+    """Containers that an earlier run has stopped and nobody has started since, as `web 1, worker 1`."""
 
     @property
     def moving(self) -> tuple[Moving, ...]:
@@ -100,6 +102,28 @@ class Situation:
         mark = state.live if state else None
         ours = mark is not None and mark.run == self.intent.run and mark.kind == "before"
         return mark if ours and self.intent.backup is not None else None
+
+    @property
+    def unchanged(self) -> str:
+        """What a refusal says of the state: nothing was changed, which is not to say that all is well."""
+        if not self.stopped:
+            return "nothing was changed by this run"
+        return (
+            f"nothing was changed by this run; the pages are down: an earlier one has stopped {self.stopped}"
+        )
+
+    def overtaken_by(self, now: Situation) -> str | None:
+        """How somebody has moved the code since this moment, in words; None where nobody has.
+
+        A deployment of the wanted release that was under way, from an earlier run, may end in between.
+        """
+        awaited = {one.commit for one in self.moving} & {self.target_commit}
+        running = now.platform.running
+        if running != self.platform.running and running not in awaited:
+            return f"the running release was {self.platform.running} and is {running}"
+        if self.push and now.push and now.push.old_remote not in {self.push.old_remote, *awaited}:
+            return f"the platform's branch was at {self.push.old_remote} and is at {now.push.old_remote}"
+        return None
 
     @property
     def target_commit(self) -> str | None:

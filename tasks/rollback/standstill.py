@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tasks.core.errors import OpsError
+from tasks.core.journal import Journal
 from tasks.core.screen import Screen
+from tasks.postgres.marks import Mark
 from tasks.rollback.application import Application
 from tasks.scalingo.models import ContainerType
 
@@ -29,18 +31,14 @@ class Standstill:
     @property
     def remembered(self) -> list[ContainerType] | None:
         """The formation to bring back; None where nothing was stopped, or it was brought back already."""
-        last = self._app.journal.newest(app=self._app.name, deploy=_WORD)
-        if last is None or last.get("result") != "stopped":
-            return None
-        kept: list[dict[str, Any]] = last.get("formation", [])
-        return [ContainerType.model_validate(line) for line in kept]
+        return _remembered(self._app.journal, self._app.name)
 
     def stop(self) -> None:
         """Scale everything to 0; the platform's own page answers meanwhile."""
         formation = self.remembered or self._app.client.containers.formation(self._app.name)
         running = [line for line in formation if line.amount]
         self._note("stopped", running)
-        self._screen.warn(f"Stopping {self._listed(running)}: the pages are down until they are back.")
+        self._screen.warn(f"Stopping {_listed(running)}: the pages are down until they are back.")
         self._scale([line.model_copy(update={"amount": 0, "size": ""}) for line in running])
 
     def as_details(self) -> list[dict[str, Any]]:
@@ -59,7 +57,7 @@ class Standstill:
             return
         self._scale(formation)
         self._note("started", formation)
-        self._screen.good(f"Started again: {self._listed(formation)}")
+        self._screen.good(f"Started again: {_listed(formation)}")
 
     def _scale(self, formation: list[ContainerType]) -> None:
         if not formation:
@@ -76,9 +74,27 @@ class Standstill:
             run=self._run, app=self._app.name, deploy=_WORD, result=result, moved=False, formation=lines
         )
 
-    @staticmethod
-    def _listed(formation: list[ContainerType]) -> str:
-        return ", ".join(f"{line.name} {line.amount}" for line in formation) or "no container"
+
+def stopped_before(journal: Journal, app: str, dropping: Mark | None) -> str:
+    """What an earlier run has stopped and not started again, by the journal or by a drop's mark; "" for none.
+
+    + dropping: the mark of the last restore by dropping, which knows of runs on other laptops
+    """
+    formation = _remembered(journal, app)
+    if formation is None and dropping is not None and not dropping.confirmed:
+        formation = [ContainerType.model_validate(line) for line in dropping.details.get("formation") or []]
+    return _listed(formation) if formation else ""
+
+
+def _remembered(journal: Journal, app: str) -> list[ContainerType] | None:
+    last = journal.newest(app=app, deploy=_WORD)
+    if last is None or last.get("result") != "stopped":
+        return None
+    return [ContainerType.model_validate(line) for line in last.get("formation", [])]
+
+
+def _listed(formation: list[ContainerType]) -> str:
+    return ", ".join(f"{line.name} {line.amount}" for line in formation) or "no container"
 
 
 def brought_back_after(standstill: Standstill, error: OpsError) -> OpsError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from tasks.core.errors import OpsError
 from tasks.core.screen import Screen
@@ -62,12 +64,17 @@ class Work:
         with self.connect("state", read_only=True) as connection:
             return marks.read(connection)
 
-    def what_undo_needs(self) -> dict[str, str | None]:
-        """Written with the exchange of data, so that another person's laptop can undo it."""
+    def what_undo_needs(self, known: Mapping[str, Any]) -> dict[str, str | None]:
+        """Written with the exchange of data, so that another person's laptop can undo it.
+
+        + known: the same of the run that this one goes on from: before its push landed, another release ran
+        """
         asked = self.situation.inputs.backup
+        running = self.situation.platform.running
+        before = known.get("code_before") or running if running == self.situation.target_commit else running
         return {
             "deploy": self.intent.deploy.value,
-            "code_before": self.situation.platform.running if self.intent.target else None,
+            "code_before": before if self.intent.target else None,
             "code_after": self.situation.target_commit,
             "asked": str(asked) if asked else None,
         }

@@ -84,6 +84,16 @@ class Scene:
         """A command in the background."""
         return Running(self.operator, self.operator.command(deploy, **{**self.wanted, **more}))
 
+    def settle(self) -> None:
+        """Until no deployment moves: a push that was cut is ended by the platform within a moment."""
+        client = self.operator.sandbox.client()
+        for _ in range(100):
+            found = client.get(f"/v1/apps/{self.operator.app}/deployments").json()["deployments"]
+            if found[0]["status"] in ("success", "aborted") or found[0]["status"].endswith("-error"):
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"a deployment never ended: {found[0]}")
+
     def last_record(self) -> dict[str, Any]:
         """The newest record of the journal."""
         record: dict[str, Any] = self.operator.journal()[-1]
@@ -285,6 +295,7 @@ def bring(operator: Operator, release: str) -> None:
             fits = connection.execute(
                 "select not exists (select from public.django_migrations where name = '0004_lighter_places')"
             ).fetchone()
+    _start_web(operator)
     if not (fits and fits[0]):
         incident._empty(operator.control.database(operator.app)["url"])
         if operator.release() == operator.commit(release):
@@ -295,6 +306,14 @@ def bring(operator: Operator, release: str) -> None:
         if "up-to-date" not in str(error):
             raise
         deploy_archive(operator, release)  # a push that was cut has moved the branch, or not moved it
+
+
+def _start_web(operator: Operator) -> None:
+    """What a drop that was killed has stopped."""
+    client, path = operator.sandbox.client(), f"/v1/apps/{operator.app}/scale"
+    stopped = client.get(f"/v1/apps/{operator.app}/containers").json()["containers"]
+    if any(line["name"] == "web" and not line["amount"] for line in stopped):
+        assert client.post(path, json={"containers": [{"name": "web", "amount": 1}]}).ok
 
 
 def print_of(operator: Operator) -> str:

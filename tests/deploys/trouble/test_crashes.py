@@ -45,7 +45,7 @@ FROM_THE_FAULTY_RELEASE = [
 def check_whole_then_ended_by_the_next_run(scene: Scene) -> None:
     """Code and data are each old or new; the next run says where they are, goes on, and leaves nothing."""
     assert scene.operator.left_behind() == []
-    _wait_for_deployments(scene)
+    scene.settle()
     code, data = scene.now()
     assert code in ("old", "new")
     assert data in ("old", "new")
@@ -60,17 +60,6 @@ def check_whole_then_ended_by_the_next_run(scene: Scene) -> None:
     assert scene.operator.sessions() == 0
     undone = scene.last_record()
     assert undone["result"] == "succeeded"
-
-
-def _wait_for_deployments(scene: Scene) -> None:
-    """A push that was cut is ended by the platform within a moment."""
-    client = scene.operator.sandbox.client()
-    for _ in range(100):
-        found = client.get(f"/v1/apps/{scene.operator.app}/deployments").json()["deployments"]
-        if found[0]["status"] in ("success", "aborted") or found[0]["status"].endswith("-error"):
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"a deployment never ended: {found[0]}")
 
 
 @pytest.mark.slow
@@ -132,7 +121,7 @@ def test_ctrl_c_in_the_middle_of_a_push_stops_it_for_good(
     assert at.end() == 1, at.text
     assert "SIGINT: stopping at the next safe point" in at.text
     assert "Stopped as asked" in at.text
-    _wait_for_deployments(scene)
+    scene.settle()
     assert scene.operator.left_behind() == []
     assert scene.now() == ("old", "old")
     time.sleep(4)  # longer than the build that was interrupted would have lasted
