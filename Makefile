@@ -7,7 +7,7 @@ LOCK_COMMAND = uv pip compile --universal --generate-hashes --no-emit-index-url 
 	--python-version 3.11 --extra sandbox --extra dev pyproject.toml -o requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full test-pythons check bench docs lock clean
+.PHONY: help demo test test-full test-slow test-pythons check bench docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,9 +32,10 @@ check: $(READY) ## style, types and layering
 test: $(READY) check ## what every commit passes; minutes
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
-test-full: $(READY) ## everything: failure matrices, every Python found
-	$(BIN)/pytest -n 2 --dist loadfile
-	$(MAKE) test-pythons
+test-full: test test-slow test-pythons ## everything: failure matrices, every Python found
+
+test-slow: $(READY) ## the failure matrices alone; a quarter of an hour and more
+	$(BIN)/pytest -n 2 --dist load -m slow
 
 test-pythons: $(READY) ## the quick tests on every other supported Python that is found
 	$(BIN)/python tests/pythons.py
