@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg import errors as pg
@@ -103,12 +103,15 @@ def take_back(
     deadline: float = 60.0,
     stop: Callable[[], bool] = lambda: False,
     waiting: Callable[[str], None] = lambda sentence: None,
+    details: Mapping[str, Any] | None = None,
 ) -> Swapped:
     """Undo the last swap: what it set aside comes back, what is live now is set aside in turn.
 
     The data that comes back after a swap was `before_RUN`; what was live goes to `after_RUN`, and doing this
     again brings that back. Whatever is in the schema now moves, a migration's new tables too. Sequences go
     on from the further of both sides. Arguments and errors as for `swap`.
+
+    + details: more for the mark, written in the same transaction
     """
     with connect(target, run, "state", read_only=True) as connection:
         last = marks.read(connection).live
@@ -116,7 +119,13 @@ def take_back(
         raise Refused(
             "Taking the last swap back", "there is none, or it was forgotten", state="nothing was changed"
         )
-    mark = replace(last, kind="after" if last.kind == "before" else "before", fence=fence, confirmed=False)
+    mark = replace(
+        last,
+        kind="after" if last.kind == "before" else "before",
+        fence=fence,
+        confirmed=False,
+        details={**last.details, **(details or {})},
+    )
     return _Exchange(target, run, last.schema, mark, None, lock_pid, deadline, stop, waiting).go()
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from tasks.core.errors import OpsError
 from tasks.core.wording import number_of
@@ -84,7 +84,7 @@ class DataSide:
     def cut_over(self) -> None:
         """Swap, in one transaction. Raises as `tasks.postgres.swap.swap`; nothing has happened then."""
         if self._intent.set_aside is not None:
-            self._report(self._take_back())
+            self._report(self._take_back({"deploy": self._intent.deploy.value}))
             return
         with self._work.connect("state") as connection:
             found = self._stage_in(marks.read(connection))
@@ -108,7 +108,7 @@ class DataSide:
             )
         )
 
-    def _take_back(self) -> swap.Swapped:
+    def _take_back(self, details: Mapping[str, Any]) -> swap.Swapped:
         return swap.take_back(
             self._work.database,
             self._intent.run,
@@ -116,6 +116,7 @@ class DataSide:
             fence=self._work.lock.fence,
             deadline=_SECONDS_FOR_LOCKS,
             waiting=self._waiting,
+            details=details,
         )
 
     def _waiting(self, sentence: str) -> None:
@@ -135,12 +136,7 @@ class DataSide:
 
     def take_back(self) -> None:
         """The swap backwards, by this run itself: what it restored is set aside, and marked so."""
-        swapped = self._take_back()
-        self._report(swapped)
-        with self._work.connect("state") as connection:
-            marks.write(
-                connection, replace(swapped.mark, details={**swapped.mark.details, "taken_back": True})
-            )
+        self._report(self._take_back({"taken_back": True}))
 
     def confirm(self) -> None:
         """Record that what users see is right: the next run then begins anew instead of going on."""

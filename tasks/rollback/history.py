@@ -63,6 +63,13 @@ class History:
         staged = [m for m in self.data.stages if m.state == "proved" and (last is None or m.created > last)]
         return staged[-1] if staged else None
 
+    @property
+    def unfinished_undo(self) -> Mark | None:
+        """The mark of an undo that has swapped the data and did not come to its end."""
+        live = self.data.live
+        by_undo = live is not None and live.details.get("deploy") == Deploy.UNDO.value
+        return live if by_undo and live is not None and not live.confirmed else None
+
     def resumable(self, release: str, backup: str) -> Mark | None:
         """What an earlier run for this commit ("" for none) and backup left: swap, drop or proved stage."""
         staged = [mark for mark in self.data.stages if mark.state == "proved"]

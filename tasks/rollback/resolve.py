@@ -92,19 +92,29 @@ def _undo_of_code(app: Application, record: Record, history: History) -> Intent 
 
 
 def _undo_of_swap(app: Application, mark: Mark, history: History) -> Intent | Done:
-    """The swap backwards, with the code that goes with it, unless somebody has deployed since."""
+    """The swap backwards, with the code that goes with it, unless somebody has deployed since.
+
+    Where an undo has swapped and did not come to its end, the same undo: never the reverse of it.
+    """
     if mark.details.get("taken_back"):
         return Done("Nothing to undo: the last run failed and has put everything back by itself.")
+    went_on = history.unfinished_undo == mark
+    back = (mark.kind == "before") != went_on  # to what was live at first; else to what was restored
     code = [mark.details.get("code_before"), mark.details.get("code_after")]
-    before, after = code if mark.kind == "before" else reversed(code)
-    if after is not None:
-        _refuse_after_another_deployment(app, str(after), str(before), history)
-    moves_code = before is not None and before != history.running
+    wanted, left = code if back else reversed(code)
+    if left is not None:
+        _refuse_after_another_deployment(app, str(left), str(wanted), history)
+    moves_code = wanted is not None and wanted != history.running
     return Intent(
         Deploy.UNDO,
         mark.run,
-        named(app, str(before)) if moves_code else None,
-        set_aside=SetAside(mark.schema, mark.created, mark.run, str(before) if before else None),
+        named(app, str(wanted)) if moves_code else None,
+        set_aside=SetAside(
+            f"{'before' if back else 'after'}_{mark.run}",
+            mark.created,
+            mark.run,
+            str(wanted) if wanted else None,
+        ),
     )
 
 

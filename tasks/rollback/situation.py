@@ -98,10 +98,12 @@ class Situation:
     @property
     def swapped_by(self) -> Mark | None:
         """The swap that an earlier run of this very intent has made and not confirmed."""
-        state = self.live.state if self.live else None
-        mark = state.live if state else None
-        ours = mark is not None and mark.run == self.intent.run and mark.kind == "before"
-        return mark if ours and self.intent.backup is not None else None
+        mark = self.live.state.live if self.live else None
+        if mark is None or mark.run != self.intent.run:
+            return None
+        if self.intent.set_aside is not None:
+            return mark if mark.schema != self.intent.set_aside.schema else None
+        return mark if mark.kind == "before" and self.intent.backup is not None else None
 
     @property
     def unchanged(self) -> str:

@@ -62,6 +62,16 @@ def test_data_brought_back_by_an_undo_is_no_unfinished_rollback() -> None:
     assert History(TWO_RELEASES, DataState((), (mark("after", 14),))).unfinished is None
 
 
+def test_undo_that_has_swapped_is_unfinished_until_it_is_confirmed() -> None:
+    undone = mark("after", 14, details={"deploy": "undo"})
+    assert History(TWO_RELEASES, DataState((), (undone,))).unfinished_undo == undone
+    ended = mark("after", 14, details={"deploy": "undo"}, confirmed=True)
+    assert History(TWO_RELEASES, DataState((), (ended,))).unfinished_undo is None
+    put_back = mark("after", 14, details={"deploy": "rollback", "taken_back": True})
+    assert History(TWO_RELEASES, DataState((), (put_back,))).unfinished_undo is None
+    assert History(TWO_RELEASES, DataState((), (mark("before", 14),))).unfinished_undo is None
+
+
 def test_stage_of_before_the_last_deployment_is_of_another_night() -> None:
     assert History(TWO_RELEASES, DataState((mark("new", 11),))).unfinished is None
     assert History((), DataState((mark("new", 11),))).unfinished is not None
