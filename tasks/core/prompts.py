@@ -75,10 +75,13 @@ def ask_text(question: str) -> str:
 
 
 def choice_table(headings: Sequence[str], choices: Sequence[Choice], preselected: str) -> Table:
-    """The list as a table: a number, the cells, and words for what is marked or suggested."""
+    """The list as a table: a number, the cells, and words for what is marked or suggested.
+
+    The first cell is what people copy: it stays whole on narrow terminals too.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", *headings, ""):
-        table.add_column(heading, overflow="fold")
+    for position, heading in enumerate(("", *headings, "")):
+        table.add_column(heading, overflow="fold", no_wrap=position == 1)
     for number, choice in enumerate(choices, 1):
         suggested = "suggested" if choice.value == preselected else ""
         words = ", ".join(word for word in (choice.mark, suggested) if word)
