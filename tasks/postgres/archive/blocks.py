@@ -1,18 +1,18 @@
 """The data blocks of a custom-format archive: rows of one table each, or large objects.
 
 A block is a type byte (1 rows, 3 large objects), the entry's number, and chunks: an integer length and that
-many bytes; length 0 ends it. The chunks of a gzip archive make one zlib stream, which carries an Adler-32
-of what was written. Large objects are one such chunk list each, preceded by its number; 0 ends them.
+many bytes; length 0 ends it. The chunks of a compressed archive make one stream (`decompress`). Large
+objects are one such chunk list each, preceded by its number; 0 ends them.
 (src/bin/pg_dump/pg_backup_custom.c)
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import Final
 
+from tasks.postgres.archive.decompress import Undecodable, decompressor
 from tasks.postgres.archive.header import Compression
 from tasks.postgres.archive.source import Source
 
@@ -21,8 +21,8 @@ LARGE_OBJECTS: Final = 3
 END_OF_ROWS: Final = b"\\.\n\n\n"
 
 _BATCH: Final = 128 << 10
-_LARGEST_PIECE: Final = 2 << 20
-_LONGEST_CHUNK: Final[dict[Compression, int]] = {"gzip": 64 << 20, "none": 1 << 30}
+_LONGEST_UNCOMPRESSED_CHUNK: Final = 1 << 30
+_LONGEST_CHUNK: Final = 64 << 20
 _FOUR_BYTE_NUMBER: Final = struct.Struct("<BI")
 
 
@@ -48,13 +48,13 @@ def contents(source: Source, compression: Compression) -> Iterator[bytes]:
     if compression == "none":
         yield from _chunks(source, compression)
     else:
-        yield from _inflated(source)
+        yield from _decompressed(source, compression)
 
 
 def _chunks(source: Source, compression: Compression) -> Iterator[bytes]:
     """The chunks' bytes, joined to batches: pg_dump writes 4 KiB a chunk, or one row."""
     width = 1 + source.int_bytes
-    longest = _LONGEST_CHUNK[compression]
+    longest = _LONGEST_UNCOMPRESSED_CHUNK if compression == "none" else _LONGEST_CHUNK
     parts: list[bytes] = []
     waiting = 0
     while True:
@@ -86,40 +86,17 @@ def _chunks(source: Source, compression: Compression) -> Iterator[bytes]:
         yield b"".join(parts)
 
 
-def _inflated(source: Source) -> Iterator[bytes]:
-    inflater = zlib.decompressobj()
+def _decompressed(source: Source, compression: Compression) -> Iterator[bytes]:
+    stream = decompressor(compression)
     empty = True
-    for batch in _chunks(source, "gzip"):
-        empty = False
-        rest = batch
-        while rest:
-            if inflater.eof:
-                raise source.damage("bytes follow the end of the compressed rows")
-            try:
-                piece = inflater.decompress(rest, _LARGEST_PIECE)
-            except zlib.error as error:
-                raise source.damage(_inflate_sentence(error)) from None
-            rest = inflater.unconsumed_tail or inflater.unused_data
-            if piece:
-                yield piece
-    while not inflater.eof:
-        try:
-            piece = inflater.decompress(b"", _LARGEST_PIECE)
-        except zlib.error as error:
-            raise source.damage(_inflate_sentence(error)) from None
-        if piece:
-            yield piece
-        elif not inflater.eof:
-            if empty:
-                return
-            raise source.damage("the compressed rows end too early")
-
-
-def _inflate_sentence(error: zlib.error) -> str:
-    text = str(error)
-    if "incorrect data check" in text:
-        return "the rows do not match their checksum"
-    return "the compressed rows can't be decompressed"
+    try:
+        for batch in _chunks(source, compression):
+            empty = False
+            yield from stream.feed(batch)
+        if not empty:
+            yield from stream.finish()
+    except Undecodable as problem:
+        raise source.damage(str(problem)) from None
 
 
 def rows(source: Source, compression: Compression) -> Iterator[bytes]:

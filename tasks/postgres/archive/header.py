@@ -17,10 +17,9 @@ _CUSTOM: Final = 1
 _TAR_OR_DIRECTORY: Final = 3  # pg_dump writes the same number for both
 _WIDEST_NUMBER: Final = 8
 
-Compression = Literal["none", "gzip"]
+Compression = Literal["none", "gzip", "lz4", "zstd"]
 
-_COMPRESSIONS: Final[dict[int, Compression]] = {0: "none", 1: "gzip"}
-_UNREADABLE: Final = {2: "lz4", 3: "zstd"}
+_COMPRESSIONS: Final[dict[int, Compression]] = {0: "none", 1: "gzip", 2: "lz4", 3: "zstd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Header:
     """What an archive says of itself before its table of contents.
 
     + version: the archive format, as (1, 14); 1.12 is pg_dump 9.0 to 10, 1.16 is 17 and 18
-    + compression: of the rows: "gzip" or "none"
+    + compression: of the rows
     + created_at: wall clock of the machine that ran pg_dump; the file does not hold its time zone
     + database: the database's name there
     + server_version, dump_version: "15.18", "18.4"; None where the archive does not say
@@ -109,15 +108,9 @@ def _compression(source: Source, version: tuple[int, int]) -> Compression:
             raise source.damage(f"the compression level is said to be {level}")
         return "none" if level == 0 else "gzip"
     number = source.byte()
-    if number in _COMPRESSIONS:
-        return _COMPRESSIONS[number]
-    if number not in _UNREADABLE:
+    if number not in _COMPRESSIONS:
         raise source.damage(f"the compression is said to be number {number}")
-    raise UnsupportedArchive(
-        f"Reading {source.name}",
-        f"not supported: an archive compressed with {_UNREADABLE[number]}",
-        next_step="make the backup with pg_dump --format=custom --compress=gzip",
-    )
+    return _COMPRESSIONS[number]
 
 
 def _created_at(source: Source) -> datetime | None:

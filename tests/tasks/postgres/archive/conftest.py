@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
+import lz4.frame
 import pytest
+from backports import zstd
 
 
 @pytest.fixture(scope="session")
 def as_version():
-    """Writes an archive of version 1.16 again as an older version, or with other widths of its numbers."""
+    """Writes an archive of version 1.16 again: as an older one, with wider numbers, compressed otherwise."""
     return rewritten
 
 
-def rewritten(archive: bytes, version: tuple[int, int], int_bytes: int = 4) -> bytes:
+# One frame a block, without checksums: what pg_dump writes (compress_lz4.c, compress_zstd.c).
+COMPRESSED = {
+    "lz4": lambda rows: lz4.frame.compress(rows, store_size=False),
+    "zstd": zstd.compress,
+}
+
+
+def in_chunks(content: bytes, size: int = 4096) -> list[bytes]:
+    return [content[start : start + size] for start in range(0, len(content), size)]
+
+
+def rewritten(
+    archive: bytes, version: tuple[int, int], int_bytes: int = 4, compression: str | None = None
+) -> bytes:
     place = 0
 
     def take(count: int) -> bytes:
@@ -38,6 +54,9 @@ def rewritten(archive: bytes, version: tuple[int, int], int_bytes: int = 4) -> b
     assert take(11) == b"PGDMP\x01\x10\x00\x04\x08\x01"
     out = bytearray(b"PGDMP" + bytes([*version, 0, int_bytes, 8, 1]))
     algorithm = take(1)
+    if compression is not None:
+        assert (algorithm, version) == (b"\x01", (1, 16))
+        algorithm = bytes([{"lz4": 2, "zstd": 3}[compression]])
     out += algorithm if version >= (1, 15) else write_number(-1 if algorithm == b"\x01" else 0)
     for _ in range(7):
         out += write_number(number())
@@ -66,7 +85,12 @@ def rewritten(archive: bytes, version: tuple[int, int], int_bytes: int = 4) -> b
         take(8)
     while place < len(archive):
         out += take(1) + write_number(number())
+        chunks = []
         while length := number():
-            out += write_number(length) + take(length)
+            chunks.append(take(length))
+        if compression is not None:
+            chunks = in_chunks(COMPRESSED[compression](zlib.decompress(b"".join(chunks))))
+        for chunk in chunks:
+            out += write_number(len(chunk)) + chunk
         out += write_number(0)
     return bytes(out)

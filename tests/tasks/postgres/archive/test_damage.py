@@ -80,6 +80,31 @@ def test_no_flipped_bit_changes_a_row_unseen(trap, tmp_path):
     assert found > 290
 
 
+@pytest.mark.parametrize("compression", ["lz4", "zstd"])
+def test_damaged_frames_are_said(trap, as_version, tmp_path, compression):
+    """Cut in the middle, followed by more, or with flipped bits: an error or rows, nothing else."""
+    whole = as_version(trap.dump.read_bytes(), (1, 16), compression=compression)
+    path = tmp_path / "frames.dump"
+    path.write_bytes(whole)
+    start = Archive.open(path).data_start
+    chance = random.Random(9)
+    noticed = 0
+    for place in [*range(start, start + 60), *(chance.randrange(start, len(whole)) for _ in range(150))]:
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << chance.randrange(8)
+        path.write_bytes(flipped)
+        try:
+            everything(path)
+        except DamagedArchive as error:
+            noticed += 1
+            assert is_a_sentence(error), place
+    assert noticed > 60
+    for length in (len(whole) - 1, len(whole) - 7, (start + len(whole)) // 2):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DamagedArchive):
+            everything(path)
+
+
 def test_flipped_bits_of_the_head_never_raise_anything_else(trap, tmp_path):
     whole = trap.dump.read_bytes()
     start = Archive.open(trap.dump).data_start
