@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tasks.core import paths
 from tasks.core.screen import Screen
-from tasks.postgres.archive import Archive, Contents, applied, open_checked
+from tasks.postgres.archive import Archive, Contents, applied, open_checked, stamp
 from tasks.rollback.application import Application
 from tasks.rollback.choices import BackupOption
 from tasks.rollback.situation import Fetched
@@ -92,8 +92,8 @@ class Backups:
     def _of(self, backup: BackupOption) -> Path:
         identity = backup.id
         if backup.path is not None:
-            stat = backup.path.stat()
-            identity = f"{backup.path}:{stat.st_size}:{stat.st_mtime_ns}"
+            size, written = stamp(backup.path)
+            identity = f"{backup.path}:{size}:{written}"
         return self._folder / hashlib.sha256(identity.encode()).hexdigest()[:24]
 
     def _opened(self, archive: Archive, contents: Contents) -> OpenBackup:

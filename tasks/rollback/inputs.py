@@ -121,9 +121,10 @@ def _backup(text: str) -> BackupWanted:
         except ValueError:
             problem = f"{value!r} is no time; write 2026-01-31T04:00 (UTC) or with an offset"
     elif kind == "file":
-        if Path(value).expanduser().is_file():
-            return BackupWanted(kind, str(Path(value).expanduser().resolve()))
-        problem = f"there is no file {value!r}"
+        path = Path(value).expanduser()
+        if path.is_file() or path.is_dir():
+            return BackupWanted(kind, str(path.resolve()))
+        problem = f"there is no file or folder {value!r}"
     elif kind == "id" and value:
         return BackupWanted(kind, value)
     raise Refused(

@@ -9,6 +9,7 @@ from pathlib import Path
 from tasks.core.errors import Refused
 from tasks.core.journal import Record
 from tasks.core.prompts import choose
+from tasks.postgres.archive import stamp
 from tasks.postgres.marks import DataState, Mark
 from tasks.rollback.application import Application
 from tasks.rollback.choices import (
@@ -239,9 +240,9 @@ def _backup(
         return None
     if wanted.kind == "file":
         path = Path(wanted.value)
-        stat = path.stat()
-        moment = datetime.fromtimestamp(stat.st_mtime, UTC)
-        return BackupOption(f"file:{path.name}:{stat.st_size}", path.name, moment, stat.st_size, "done", path)
+        size, written = stamp(path)
+        moment = datetime.fromtimestamp(written / 1e9, UTC)
+        return BackupOption(f"file:{path.name}:{size}", path.name, moment, size, "done", path)
     return find_backup(platform.backups if wanted.kind == "id" else options, wanted)
 
 

@@ -8,6 +8,7 @@ from tasks.postgres.archive.archive import Archive
 from tasks.postgres.archive.check import Contents, check
 from tasks.postgres.archive.container import open_backup, open_checked
 from tasks.postgres.archive.definitions import Treatment, Verdict
+from tasks.postgres.archive.folders import stamp
 from tasks.postgres.archive.header import Header
 from tasks.postgres.archive.migrations import Migration, applied
 from tasks.postgres.archive.problems import DamagedArchive, UnsupportedArchive
@@ -28,4 +29,5 @@ __all__ = [
     "check",
     "open_backup",
     "open_checked",
+    "stamp",
 ]

@@ -1,4 +1,4 @@
-"""Getting the one archive out of what a platform hands out: `.tar.gz`, `.tar`, or the bare archive.
+"""Getting the one archive out of what is handed out: `.tar.gz`, `.tar`, the bare archive, or a folder.
 
 A file from elsewhere is not trusted: its members' names are never used as paths, links and devices are
 refused, and nothing is written that the disk has no room for. The archive can be examined while it is
@@ -17,11 +17,12 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Self, TypeVar
 
 from tasks.core.errors import OpsError, Refused
+from tasks.postgres.archive import folders
 from tasks.postgres.archive.archive import Archive
 from tasks.postgres.archive.background import Meter, Pieces, Progress, Stop, read_in_background
 from tasks.postgres.archive.check import Contents, Findings, Fingerprint, examine, found
 from tasks.postgres.archive.gzipped import decompressed
-from tasks.postgres.archive.header import MAGIC, read_header
+from tasks.postgres.archive.header import MAGIC, is_custom, read_header
 from tasks.postgres.archive.problems import DamagedArchive, UnsupportedArchive, printable
 from tasks.postgres.archive.recognition import TAR_BLOCK, Container, recognised
 from tasks.postgres.archive.source import READ_AHEAD, Source
@@ -44,7 +45,7 @@ Result = TypeVar("Result")
 
 
 def open_backup(path: Path, folder: Path, *, progress: Progress, stop: Stop, largest: int = LARGEST) -> Path:
-    """The bare archive in a backup file: `path` itself, or `archive.dump` unpacked into `folder`.
+    """The bare archive in a backup file or folder: `path` itself, or `archive.dump` made in `folder`.
 
     + folder: private to this user; made where it is missing
     + progress: called with the bytes of `path` read so far and its size
@@ -126,9 +127,8 @@ class _Unpacking:
 
     def run(self, consume: Callable[[Pieces], Result], progress: Progress, stop: Stop) -> Result:
         """Hand the bare archive's bytes to `consume` while they are written, and keep the file on success."""
-        _refuse_folder(self.path)
         try:
-            meter = Meter(self.path.name, self.path.stat().st_size)
+            meter = Meter(self.path.name, _size_of(self.path))
         except OSError as error:
             raise OpsError(f"Opening {self.path}", error.strerror or "it can't be read") from None
         try:
@@ -143,7 +143,13 @@ class _Unpacking:
         finally:
             with contextlib.suppress(OSError):
                 self._part.unlink(missing_ok=True)
+            shutil.rmtree(self._members, ignore_errors=True)
         return result
+
+    @property
+    def _members(self) -> Path:
+        """Where the files of a tar are, of which only all together are an archive."""
+        return self.folder / "members.part"
 
     @property
     def _part(self) -> Path:
@@ -151,6 +157,9 @@ class _Unpacking:
 
     def _archive_bytes(self, meter: Meter) -> Iterator[bytes]:
         """The bare archive's bytes, and to the end of the file what comes after it."""
+        if self.path.is_dir():
+            yield from self._written(folders.as_custom(self.path, self.path.name, meter))
+            return
         with self.path.open("rb") as file:
             beginning = file.read(TAR_BLOCK)
             file.seek(0)
@@ -193,6 +202,9 @@ class _Unpacking:
                     assert content is not None
                     beginning = content.read(TAR_BLOCK)
                     name = PurePosixPath(member.name).name
+                    if folders.MEMBER.fullmatch(name) and not is_custom(beginning):
+                        self._keep_member(name, member.size, _member_bytes(beginning, content, member, name))
+                        continue
                     if not beginning.startswith(MAGIC):
                         others.append(name)
                         self._last_other = (beginning, member.name)
@@ -211,8 +223,29 @@ class _Unpacking:
                 _read_to_end(joined)
         except tarfile.TarError:
             raise DamagedArchive(self.path.name, "the tar file is cut or damaged") from None
+        if self._members.exists() and not archive_name:
+            archive_name = folders.CONTENTS
+            self._unpacked_bytes = 0
+            yield from self._written(folders.as_custom(self._members, self.path.name, Meter("", 0)))
         if not archive_name:
             self._refuse_without_archive(others)
+
+    def _keep_member(self, name: str, size: int, pieces: Iterator[bytes]) -> None:
+        """One file of an archive of many, until all are there: their order in the tar is anybody's."""
+        self._refuse_too_large(size)
+        self._members.mkdir(mode=0o700, exist_ok=True)
+        path = self._members / name
+        if path.exists():
+            raise Refused(
+                f"Unpacking {self.path.name}",
+                f"it holds more than one {name}, and so more than one archive",
+                next_step="unpack the one that is meant, and give that folder",
+            )
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            for piece in pieces:
+                self._count(len(piece))
+                self._write(file, piece)
 
     def _refuse_without_archive(self, others: list[str]) -> None:
         if len(others) == 1:
@@ -311,15 +344,14 @@ def _read_to_end(joined: BinaryIO) -> None:
         pass
 
 
-def _refuse_folder(path: Path) -> None:
-    if not path.is_dir():
-        return
-    directory_format = (path / "toc.dat").exists()
-    raise UnsupportedArchive(
-        f"Reading {path.name}",
-        "not supported: pg_dump's directory format" if directory_format else "it is a folder, not a file",
-        next_step="make the backup with pg_dump --format=custom",
-    )
+def _size_of(path: Path) -> int:
+    if path.is_dir() and not (path / folders.CONTENTS).exists():
+        raise UnsupportedArchive(
+            f"Reading {path.name}",
+            f"it is a folder, and no archive of pg_dump: it has no {folders.CONTENTS}",
+            next_step="give the backup's file, or the folder that pg_dump --format=directory made",
+        )
+    return folders.stamp(path)[0]
 
 
 def _refuse_hostile(member: tarfile.TarInfo, number: int, name: str) -> None:

@@ -13,7 +13,10 @@ MAGIC: Final = b"PGDMP"
 OLDEST: Final = (1, 12)
 NEWEST: Final = (1, 16)
 
-_CUSTOM: Final = 1
+CUSTOM: Final = 1
+FORMAT_AT: Final = 10
+"""The byte that says in which format the archive is."""
+
 _TAR_OR_DIRECTORY: Final = 3  # pg_dump writes the same number for both
 _WIDEST_NUMBER: Final = 8
 
@@ -41,9 +44,10 @@ class Header:
     dump_version: str | None
 
 
-def read_header(source: Source) -> Header:
+def read_header(source: Source, *, in_files: bool = False) -> Header:
     """Read the header and leave the source at the table of contents.
 
+    + in_files: of the tar or directory format, not of the custom one
     Errors: UnsupportedArchive for a version, format or compression that isn't restored here; DamagedArchive.
     """
     source.what = "the header"
@@ -56,7 +60,7 @@ def read_header(source: Source) -> Header:
     version = _version(source)
     source.int_bytes = _width(source, "numbers")
     source.offset_bytes = _width(source, "offsets")
-    _check_format(source)
+    _check_format(source, _TAR_OR_DIRECTORY if in_files else CUSTOM)
     compression = _compression(source, version)
     created_at = _created_at(source)
     return Header(
@@ -67,6 +71,11 @@ def read_header(source: Source) -> Header:
         server_version=_text(source),
         dump_version=_text(source),
     )
+
+
+def is_custom(beginning: bytes) -> bool:
+    """Whether a file that begins so is an archive by itself, not one file of several."""
+    return beginning.startswith(MAGIC) and beginning[FORMAT_AT : FORMAT_AT + 1] == bytes([CUSTOM])
 
 
 def _version(source: Source) -> tuple[int, int]:
@@ -88,16 +97,16 @@ def _width(source: Source, of_what: str) -> int:
     return width
 
 
-def _check_format(source: Source) -> None:
+def _check_format(source: Source, wanted: int) -> None:
     number = source.byte()
-    if number == _CUSTOM:
+    if number == wanted:
         return
     if number != _TAR_OR_DIRECTORY:
         raise source.damage(f"the archive format is said to be number {number}")
     raise UnsupportedArchive(
         f"Reading {source.name}",
-        "not supported: pg_dump's tar or directory format",
-        next_step="make the backup with pg_dump --format=custom",
+        "it is the table of contents of pg_dump's tar or directory format, alone",
+        next_step="give the whole folder or tar file",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -14,9 +14,9 @@ from tasks.postgres.archive.source import Source
 MOST_ENTRIES: Final = 2_000_000
 LARGEST_TOC: Final = 512 << 20
 _SMALLEST_ENTRY: Final = 60
-_OFFSET_NOT_SET: Final = 1
+OFFSET_NOT_SET: Final = 1
 _OFFSET_SET: Final = 2
-_OFFSET_NO_DATA: Final = 3
+OFFSET_NO_DATA: Final = 3
 
 
 class Section(StrEnum):
@@ -95,7 +95,9 @@ class Toc:
 
 
 @dataclass(frozen=True, slots=True)
-class _RawEntry:
+class RawEntry:
+    """An entry as its bytes are, not decoded."""
+
     dump_id: int
     has_data: bool
     oid: bytes
@@ -125,7 +127,7 @@ def read_toc(source: Source, header: Header) -> Toc:
     room = MOST_ENTRIES if source.size is None else min(MOST_ENTRIES, source.size // _SMALLEST_ENTRY)
     if not 0 <= count <= room:
         raise source.damage(f"it is said to have {count} entries")
-    raw: list[_RawEntry] = []
+    raw: list[RawEntry] = []
     for number in range(1, count + 1):
         source.what = f"entry {number} of {count} of the table of contents"
         raw.append(_read_entry(source, header.version))
@@ -146,7 +148,20 @@ def read_toc(source: Source, header: Header) -> Toc:
     return Toc(entries, encoding)
 
 
-def _read_entry(source: Source, version: tuple[int, int]) -> _RawEntry:
+def _read_entry(source: Source, version: tuple[int, int]) -> RawEntry:
+    entry = read_described(source, version)
+    state, offset = source.offset()
+    if state not in (OFFSET_NOT_SET, _OFFSET_SET, OFFSET_NO_DATA):
+        raise source.damage(f"an entry's data offset has the state {state}", at=entry.at)
+    return replace(
+        entry,
+        has_data=entry.has_data and state != OFFSET_NO_DATA,
+        offset=offset if state == _OFFSET_SET else None,
+    )
+
+
+def read_described(source: Source, version: tuple[int, int]) -> RawEntry:
+    """An entry without its last field, which says where its rows are, and in each format otherwise."""
     at = source.position
     dump_id = source.integer()
     if dump_id <= 0:
@@ -167,12 +182,9 @@ def _read_entry(source: Source, version: tuple[int, int]) -> _RawEntry:
     dependencies = []
     while (dependency := source.string()) is not None:
         dependencies.append(_number(source, dependency))
-    state, offset = source.offset()
-    if state not in (_OFFSET_NOT_SET, _OFFSET_SET, _OFFSET_NO_DATA):
-        raise source.damage(f"an entry's data offset has the state {state}", at=at)
-    return _RawEntry(
+    return RawEntry(
         dump_id=dump_id,
-        has_data=has_data and state != _OFFSET_NO_DATA,
+        has_data=has_data,
         oid=oid,
         name=name,
         kind=kind,
@@ -186,7 +198,7 @@ def _read_entry(source: Source, version: tuple[int, int]) -> _RawEntry:
         relkind=relkind,
         owner=owner,
         dependencies=tuple(dependencies),
-        offset=offset if state == _OFFSET_SET else None,
+        offset=None,
         at=at,
     )
 
@@ -197,7 +209,7 @@ def _number(source: Source, text: bytes) -> int:
     return int(text)
 
 
-def _encoding(raw: list[_RawEntry]) -> str:
+def _encoding(raw: list[RawEntry]) -> str:
     for entry in raw:
         if entry.kind == b"ENCODING":
             found = re.search(rb"client_encoding\s*=\s*'([A-Za-z0-9_-]+)'", entry.definition)
@@ -206,7 +218,7 @@ def _encoding(raw: list[_RawEntry]) -> str:
     return "UTF8"
 
 
-def _decode(source: Source, raw: _RawEntry, codec: str) -> Entry:
+def _decode(source: Source, raw: RawEntry, codec: str) -> Entry:
     def text(value: bytes) -> str:
         try:
             return value.decode(codec)

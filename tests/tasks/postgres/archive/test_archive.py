@@ -199,7 +199,7 @@ def test_refuses_rows_as_inserts(trap, tmp_path):
     (6, 17, "archive version 1.17"),
     (8, 0, "numbers are said to have 0 bytes"),
     (9, 99, "offsets are said to have 99 bytes"),
-    (10, 3, "tar or directory format"),
+    (10, 3, "tar or directory format, alone"),
     (10, 9, "archive format is said to be number 9"),
     (11, 4, "compression is said to be number 4"),
 ])  # fmt: skip

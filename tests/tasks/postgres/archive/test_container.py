@@ -163,20 +163,6 @@ def test_anything_else_is_named(given, folder, what):
     assert not left_in(folder)
 
 
-@pytest.mark.parametrize("form", ["directory", "tar"])
-def test_other_formats_of_pg_dump_are_named(trap, folder, tmp_path, form):
-    path = tmp_path / f"made-as-{form}"
-    trap.server.run("pg_dump", f"-F{form}", "-d", trap.database.superuser_conninfo, "-f", str(path))
-    with pytest.raises(UnsupportedArchive, match=f"pg_dump's (tar or )?{form}( or directory)? format"):
-        open_backup(path, folder, **quiet())
-    if form == "directory":
-        packed = tmp_path / "packed.tar.gz"
-        with tarfile.open(packed, "w:gz") as tar:
-            tar.add(path, "backup")
-        with pytest.raises(Refused, match="tar or directory format"):
-            open_backup(packed, folder, **quiet())
-
-
 HOSTILE = {
     "an absolute name": [("/etc/passwd", b"x")],
     "leads out of it": [("a/../../x", b"x")],
