@@ -47,6 +47,7 @@ class LiveFacts:
     + long_transactions: open for more than five seconds
     + may_create_schema, may_use_schema: the role's rights that a restore needs
     + state: what the marks say
+    + database: its name
     """
 
     version: int
@@ -68,6 +69,7 @@ class LiveFacts:
     may_create_schema: bool = True
     may_use_schema: bool = True
     state: marks.DataState = field(default_factory=marks.DataState)
+    database: str = ""
 
 
 _SERVER = """
@@ -180,4 +182,5 @@ def read_live(connection: Connection, target: Target) -> LiveFacts:
         may_create_schema=bool(may_create),
         may_use_schema=bool(may_use),
         state=marks.state_of(state),
+        database=target.database,
     )

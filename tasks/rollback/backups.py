@@ -105,9 +105,10 @@ class Backups:
         }
         found = applied(archive, schema)
         migrations = None if found is None else tuple((row.app, row.name) for row in found)
-        return OpenBackup(
-            archive, contents, Fetched(archive.path, contents.sha256, contents.bytes, rows, migrations)
+        fetched = Fetched(
+            archive.path, contents.sha256, contents.bytes, rows, migrations, archive.header.database
         )
+        return OpenBackup(archive, contents, fetched)
 
     def _remember(self, folder: Path, archive: Archive, contents: Contents) -> None:
         stat = archive.path.stat()

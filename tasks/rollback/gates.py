@@ -15,11 +15,13 @@ from tasks.rollback.intent import Deploy
 from tasks.rollback.situation import Situation
 
 SKIPPABLE: Final = frozenset(
-    {"github", "backups", "rehearsal", "room", "transactions", "migrations", "signoff"}
+    {"github", "backups", "rehearsal", "room", "transactions", "origin", "migrations", "signoff"}
 )
 _BACKUP_DUE_WITHIN: Final = timedelta(minutes=10)
 _SLOTS_OF_A_RUN: Final = 3
 _ROOM_FACTOR: Final = 2.0
+_ALIKE: Final = 0.5
+"""Of all tables on both sides: two releases of one application share more, two applications less."""
 
 
 def gates(situation: Situation) -> tuple[Gate, ...]:
@@ -30,7 +32,7 @@ def gates(situation: Situation) -> tuple[Gate, ...]:
     if situation.intent.moves_data:
         found += [_backups(situation), _transactions(situation)]
     if situation.intent.backup:
-        found += [_room(situation), _archive(situation)]
+        found += [_room(situation), _archive(situation), _origin(situation)]
     if situation.intent.set_aside is None:
         found.append(_migrations(situation))
     if situation.declared.rehearse_in and situation.intent.deploy is not Deploy.UNDO:
@@ -184,6 +186,27 @@ def _archive(situation: Situation) -> Gate:
         True,
         f"read to its end: {number_of(len(fetched.rows), 'table')}, "
         f"{number_of(sum(fetched.rows.values()), 'row')}",
+    )
+
+
+def _origin(situation: Situation) -> Gate:
+    """Whether the archive is of this application: made from this very database, or of its shape."""
+    fetched, live = situation.fetched, situation.live
+    if fetched is None or live is None:
+        return Gate("origin", None, "compared with the live database once the archive is read")
+    made_from = f"made from the database {fetched.database or '?'}"
+    if fetched.database and fetched.database == live.database:
+        return Gate("origin", True, f"{made_from}, which is this one")
+    ours, theirs = set(live.rows), set(fetched.rows)
+    both = len(ours & theirs)
+    share = f"{both} of {number_of(len(theirs), 'table')} are here too, {len(ours - theirs)} only here"
+    if both and both >= _ALIKE * len(ours | theirs):
+        return Gate("origin", True, f"{made_from}; {share}")
+    return Gate(
+        "origin",
+        False,
+        f"{made_from}, this is {live.database or '?'}; {share}: it looks like another application's",
+        "choose a backup of this application; where it is one, say why: skip_origin=...",
     )
 
 

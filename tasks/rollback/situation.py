@@ -35,6 +35,7 @@ class Fetched:
 
     + rows: by table of the restored schema
     + migrations: (app, name) that are applied in it; None where it has no django_migrations
+    + database: the name of the database that it was made from
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Fetched:
     size: int
     rows: Mapping[str, int]
     migrations: tuple[tuple[str, str], ...] | None
+    database: str = ""
 
 
 @dataclass(frozen=True)

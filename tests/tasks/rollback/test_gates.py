@@ -125,3 +125,33 @@ def test_next_backup_by_the_schedule() -> None:
     assert next_backup(NOW, ()) is None
     assert next_backup(NOW, (0, 12)) == datetime(2026, 1, 31, 12, tzinfo=UTC)
     assert next_backup(datetime(2026, 1, 31, 23, 59, tzinfo=UTC), (0,)) == datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def archive_of(database: str, *tables: str) -> Fetched:
+    return Fetched(Path("x"), "0" * 64, 1, dict.fromkeys(tables, 1), None, database)
+
+
+@pytest.mark.parametrize(
+    ("database", "tables", "holds"),
+    [
+        ("demo_1", ["places"], True),
+        ("demo_1", ["none", "of", "them"], True),  # the live schema was destroyed
+        ("preprod_1", ["places", "gone"], True),
+        ("preprod_1", ["places"], True),
+        ("preprod_1", ["places", "new", "newer", "newest"], False),
+        ("shop", ["carts", "orders"], False),
+        ("", [], False),
+    ],
+)
+def test_origin(situation: Make, live: LiveFacts, database: str, tables: list[str], holds: bool) -> None:
+    fetched = archive_of(database, *tables)
+    found = gate(situation(fetched=fetched, live=replace(live, database="demo_1")), "origin")
+    assert found.holds is holds, found.sentence
+    if not holds:
+        assert "another application's" in found.sentence
+
+
+def test_origin_can_be_vouched_for(situation: Make, live: LiveFacts) -> None:
+    inputs = Inputs(skips={"origin": "renamed tables in the last release"})
+    found = gate(situation(fetched=archive_of("shop", "carts"), live=live, inputs=inputs), "origin")
+    assert found.skipped == "renamed tables in the last release"
