@@ -20,7 +20,11 @@ FIGURES: Final[Mapping[str, Measure]] = {
     "swap-locks": swaps.locks,
     "restore-loopback": restores.loopback,
     "restore-2ms": restores.two_milliseconds,
+    "restore-20ms": restores.twenty_milliseconds,
     "load": restores.load,
+    "verification": restores.verification,
+    "undo": swaps.undo,
+    "memory": restores.memory,
     "rollback-errors": rollbacks.errors,
     "plan": rollbacks.plan,
 }

@@ -12,6 +12,7 @@ if __name__ == "__main__":
     monkey.patch_all()
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -60,7 +61,7 @@ class Engine:
         return self._do("load", database, run, None, backup=str(backup))
 
     def take_back(self, database: Database, run: str) -> dict[str, Any]:
-        """Swap the other side in again; `locked` seconds and `attempts`."""
+        """Swap the other side in again; `seconds` in all, `locked` of them, and `attempts`."""
         return self._do("take_back", database, run, None)
 
     def _do(self, what: str, database: Database, run: str, port: int | None, **more: Any) -> dict[str, Any]:
@@ -113,6 +114,7 @@ def _stage(target: Target, run: str, archive: Archive, contents: Contents, live:
 
 def _restore(work: dict[str, Any]) -> dict[str, Any]:
     target, run = _target(work), work["run"]
+    before = _peak_megabytes()
     with tempfile.TemporaryDirectory(prefix="operations-bench-") as folder:
         began = time.monotonic()
         archive, contents = open_checked(Path(work["backup"]), Path(folder), progress=_quiet, stop=_never)
@@ -136,7 +138,15 @@ def _restore(work: dict[str, Any]) -> dict[str, Any]:
         "locked": swapped.locked,
         "attempts": swapped.attempts,
         "rows": sum(staged.rows.values()),
+        "text_bytes": sum(contents.text_bytes.values()),
+        "megabytes_before": before,
+        "peak_megabytes": _peak_megabytes(),
     }
+
+
+def _peak_megabytes() -> float:
+    """The most resident memory that this process has had so far; the kernel counts in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def _load(work: dict[str, Any]) -> dict[str, Any]:
@@ -156,8 +166,15 @@ def _load(work: dict[str, Any]) -> dict[str, Any]:
 
 
 def _take_back(work: dict[str, Any]) -> dict[str, Any]:
+    began = time.monotonic()
     swapped = swap.take_back(_target(work), work["run"])
-    return {"locked": swapped.locked, "attempts": swapped.attempts, "moved": swapped.moved_in}
+    seconds = time.monotonic() - began
+    return {
+        "seconds": seconds,
+        "locked": swapped.locked,
+        "attempts": swapped.attempts,
+        "moved": swapped.moved_in,
+    }
 
 
 def _serve() -> None:

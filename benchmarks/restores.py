@@ -8,7 +8,8 @@ from contextlib import nullcontext
 from statistics import median
 
 from benchmarks import manual
-from benchmarks.figures import Bound, Figure, interleaved, paired
+from benchmarks.engine import Engine
+from benchmarks.figures import Bound, Figure, counted, interleaved, paired
 from benchmarks.proxy import SlowLine
 from benchmarks.server import Database, MeasureError
 from benchmarks.workshop import Workshop
@@ -31,6 +32,49 @@ def loopback(workshop: Workshop) -> Figure:
 def two_milliseconds(workshop: Workshop) -> Figure:
     """The same through a proxy that adds 1 ms to each direction, as to a database in the same country."""
     return _against_the_seed(workshop, "restore-2ms", Bound(at_least=5, unit="times"), workshop.pairs, 1.0)
+
+
+def twenty_milliseconds(workshop: Workshop) -> Figure:
+    """The same with 10 ms in each direction, as over a mobile phone's line."""
+    return _against_the_seed(workshop, "restore-20ms", Bound(at_least=9, unit="times"), workshop.pairs, 10.0)
+
+
+def verification(workshop: Workshop) -> Figure:
+    """What it costs to be sure: the archive read to its last block and counted, and the proof, of a restore.
+
+    The share of a complete restore of some tens of megabytes that goes into reading the archive before
+    anything is touched (it is unpacked in the same pass) and into proving what was staged.
+    """
+    database, backup = workshop.middle
+    shares, answers = [], []
+    for number in range(workshop.pairs):
+        workshop.say(f"verification: restore {number + 1} of {workshop.pairs}")
+        copy = workshop.server.copy(database)
+        workshop.server.settle()
+        answer = workshop.engine.restore(copy, backup, _run(number))
+        workshop.server.drop(copy)
+        answers.append(answer["parts"])
+        sure = answer["parts"]["unpacked and counted"] + answer["parts"]["proof"]
+        shares.append(100 * sure / answer["seconds"])
+    return paired("verification", Bound(at_most=20, unit="%"), shares, _parts(answers))
+
+
+def memory(workshop: Workshop) -> Figure:
+    """The most memory that our process takes in a complete restore of some hundred megabytes of rows.
+
+    As the kernel counts it (maximum resident set), Python and its libraries included. Counted in a process of
+    its own, that has done nothing else.
+    """
+    database, backup = workshop.large
+    copy = workshop.server.copy(database)
+    with Engine() as engine:
+        answer = engine.restore(copy, backup, _run(0))
+    workshop.server.drop(copy)
+    note = (
+        f"an archive of {backup.stat().st_size / 1e6:,.0f} MB, {answer['rows']:,} rows that are "
+        f"{answer['text_bytes'] / 1e6:,.0f} MB of text; {answer['megabytes_before']:.0f} MB before it"
+    )
+    return counted("memory", Bound(at_most=150, unit="MB"), round(answer["peak_megabytes"]), note)
 
 
 def load(workshop: Workshop) -> Figure:

@@ -65,6 +65,32 @@ def locks(workshop: Workshop) -> Figure:
     return worst("swap-locks", Bound(at_most=100, unit="ms"), longest, note, busy=pressure.busy)
 
 
+def undo(workshop: Workshop) -> Figure:
+    """How long an undo of the data takes from its first connection, on some tens of megabytes in use.
+
+    Each is made right after a swap, while the server still analyses and vacuums what has come in.
+    """
+    database, backup = workshop.middle
+    copy = workshop.server.copy(database)
+    run = f"bench-{os.getpid()}-undo"
+    took = []
+    workshop.engine.restore(copy, backup, run)
+    with _Crowd(copy) as crowd, Pressure() as pressure:
+        for at in range(workshop.pairs):
+            workshop.say(f"undo: {at + 1} of {workshop.pairs}")
+            took.append(float(workshop.engine.take_back(copy, run)["seconds"]))
+    workshop.server.drop(copy)
+    if crowd.errors:
+        raise MeasureError(f"{len(crowd.errors)} statements failed at the undo, the first: {crowd.errors[0]}")
+    return worst(
+        "undo",
+        Bound(at_most=3, unit="s"),
+        took,
+        f"{crowd.statements:,} statements meanwhile, none failed",
+        busy=pressure.busy,
+    )
+
+
 @dataclass
 class _Crowd:
     """Readers and a writer on the tables that are exchanged, each with a session of its own."""

@@ -55,6 +55,11 @@ class Workshop:
         """The same with three hundred thousand: an archive of some tens of megabytes."""
         return self._filled(300_000)
 
+    @cached_property
+    def large(self) -> tuple[Database, Path]:
+        """The same with four million."""
+        return self._filled(4_000_000)
+
     def _filled(self, rows: int) -> tuple[Database, Path]:
         self.say(f"filling a database with {rows:,} rows")
         database = self.server.filled(rows)
