@@ -67,6 +67,11 @@ def check_keys(connection: Connection, *, stop: Callable[[], bool] = lambda: Fal
 
     Called again it checks those that were left. Raises Interrupted between two keys.
     """
+    with explained("Checking foreign keys of other schemas", state="the swap has happened"):
+        return _check_keys(connection, stop)
+
+
+def _check_keys(connection: Connection, stop: Callable[[], bool]) -> Settled:
     mark = marks.read(connection).live
     if mark is None:
         return Settled()
@@ -91,8 +96,7 @@ def check_keys(connection: Connection, *, stop: Callable[[], bool] = lambda: Fal
             left.append(f"{key.title} ({error.diag.message_primary})")
     if keys:
         details = {**mark.details, UNVALIDATED: [key.as_json() for key in waiting]}
-        with explained("Recording which foreign keys were checked"):
-            marks.write(connection, replace(mark, details=details))
+        marks.write(connection, replace(mark, details=details))
     return Settled(tuple(checked), tuple(orphans), tuple(left))
 
 
@@ -144,6 +148,11 @@ def analyse(connection: Connection, schema: str, *, stop: Callable[[], bool] = l
     Nobody waits for it but another of its kind; a table that is being vacuumed or changed is left to the
     server's own autovacuum. Raises Interrupted between two tables.
     """
+    with explained(f"Computing statistics of {schema}", state="the swap has happened"):
+        return _analyse(connection, schema, stop)
+
+
+def _analyse(connection: Connection, schema: str, stop: Callable[[], bool]) -> Settled:
     found = connection.execute(_ANALYSED.format(schema=literal(ident(schema))).encode())
     names = [str(name) for (name,) in found]
     left: list[str] = []

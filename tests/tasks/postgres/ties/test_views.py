@@ -19,7 +19,8 @@ VIEWS = {
     "chain over a restored enum": (
         "create view audit.v as select * from public.place;"
         "create view audit.a_over as select mood, id from audit.v;"
-        "create view audit.over_that as select count(*) n, max(a.mood) from audit.a_over a join audit.v using (id)",
+        "create view audit.over_that as select count(*) n, max(a.mood)"
+        " from audit.a_over a join audit.v using (id)",
         "select n from audit.over_that",
     ),
     "chain in place": (
@@ -75,7 +76,8 @@ VIEWS = {
         "select count(*) from audit.v",
     ),
     "hostile names": (
-        'create view audit."pub""lic.place" as select p."public.place" as "a.b", p.id from public."Odd ""na.me" p',
+        'create view audit."pub""lic.place" as select p."public.place" as "a.b", p.id'
+        ' from public."Odd ""na.me" p',
         'select count(*) / 2 from audit."pub""lic.place"',
     ),
     "functions, sequences and grouping by a key": (
@@ -144,7 +146,8 @@ def test_a_view_of_a_role_that_we_are_a_member_of_keeps_its_owner(tied):
         connection.execute("grant usage, create on schema audit to report_owner")
     try:
         tied.do(
-            "create view audit.v as select id, mood from public.place; alter view audit.v owner to report_owner"
+            "create view audit.v as select id, mood from public.place;"
+            "alter view audit.v owner to report_owner"
         )
         before = tied.outside()
         tied.swap(tied.stage("r1"))
@@ -205,7 +208,8 @@ def test_what_can_not_go_along_is_refused_by_name_before_anything(tied, case):
 
 CHANGED = {
     "type of its column": (
-        "alter table public.tag alter label type varchar(9); create view audit.v as select label from public.tag",
+        "alter table public.tag alter label type varchar(9);"
+        "create view audit.v as select label from public.tag",
         "label of type varchar would be label of type text",
     ),
     "what it computes": (
