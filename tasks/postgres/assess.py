@@ -14,9 +14,10 @@ from typing import Final
 from tasks.core.wording import number_of
 from tasks.postgres.archive import Archive, Contents, Entry
 from tasks.postgres.archive.definitions import Treatment, extension_data, names_in, verdicts
-from tasks.postgres.inventory import MOVABLE, LiveObject, crossing
+from tasks.postgres.inventory import MOVABLE, LiveObject
 from tasks.postgres.lexer import Kind, Token, tokens
 from tasks.postgres.live import LiveFacts
+from tasks.postgres.ties.model import DROP_IT
 
 # Locks that a swap and the stage's definitions hold at once, for each table of either side: the table, its
 # sequence, its TOAST table, its keys.
@@ -70,6 +71,7 @@ def assess(
         *_of_entries(archive.entries, schema),
         *_of_large_objects(contents),
         *_of_live_objects(live),
+        *_of_ties(archive.entries, live),
         *_of_other_owners(archive.entries, live),
         *_of_text_bodies(archive.entries, schema),
         *_of_extensions(archive.entries, live),
@@ -106,6 +108,12 @@ def notes(archive: Archive, contents: Contents, live: LiveFacts) -> list[str]:
         if (table, policy) not in theirs
     ]
     there = names_in(archive.entries, schema)
+    found += live.ties.notes
+    found += [
+        f"{tie.title}: it goes on listing the one that is set aside, since the backup lacks the table"
+        for tie in live.ties.ties
+        if tie.of and tie.of not in there
+    ]
     found += [
         f"{grant.title} is lost: the backup lacks the object"
         for grant in live.grants
@@ -172,38 +180,28 @@ def _of_live_objects(live: LiveFacts) -> Iterator[Refusal]:
     unmovable = {item.thing.key: item for item in live.inventory.moved if _unmovable(item)}
     for item in unmovable.values():
         yield Refusal(item.kind, item.thing.identity, _unmovable(item), "drop it first, or " + _DROP)
-    into, out = crossing(live.inventory, live.edges)
-    for title, needed in sorted(
-        {
-            (edge.dependent, edge.referenced)
-            for edge in into
-            if not edge.dependent.extension and edge.via != "publication"
-        },
-        key=lambda pair: (pair[0].identity, pair[1].identity),
-    ):
-        owner = f" of {title.owner}" if title.owner and title.owner != live.role else ""
-        yield Refusal(
-            title.kind,
-            title.identity,
-            f"it is outside{owner} and depends on {needed.title} and would follow it when that is set aside",
-            "drop it first and make it again afterwards",
-        )
-    for edge in out:
-        if edge.via == "foreign key":
-            yield Refusal(
-                edge.dependent.kind,
-                edge.dependent.identity,
-                f"its foreign key refers to {edge.referenced.title}, which the set-aside copy would pin",
-                "drop that foreign key first, and make it again afterwards",
-            )
-    for entry in live.published:
-        table, _, publication = entry.partition(" in ")
-        yield Refusal(
-            "publication",
-            publication,
-            f"it lists {table} by name and would follow the table when that is set aside",
-            "publish the whole schema instead, or take the table out first",
-        )
+    for found in live.ties.obstacles:
+        yield Refusal(found.kind, found.name, found.why, found.way_out)
+
+
+def _of_ties(entries: Sequence[Entry], live: LiveFacts) -> Iterator[Refusal]:
+    """What the archive can't give to those outside who need it; more is known once it is staged."""
+    schema = live.inventory.schema
+    brought = names_in(entries, schema)
+    words = {
+        entry.name: {token.name for token in tokens(entry.definition)}
+        for entry in entries
+        if entry.kind in ("TABLE", "VIEW") and entry.schema == schema
+    }
+    for need in live.ties.needs:
+        gone = [name for name in need.columns if need.relation in words and name not in words[need.relation]]
+        if need.relation not in brought:
+            why = f"it needs {schema}.{need.relation}, which the backup lacks"
+        elif gone:
+            why = f"it needs {', '.join(gone)} of {schema}.{need.relation}, which the backup lacks"
+        else:
+            continue
+        yield Refusal(need.kind, need.title, why, DROP_IT)
 
 
 def _unmovable(item: LiveObject) -> str:

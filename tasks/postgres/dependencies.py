@@ -165,6 +165,12 @@ def edges_query(schemas: Iterable[str]) -> str:
     return _EDGES.replace("%(schemas)s", array).replace("%%", "%").replace("\\\\", "\\")
 
 
+def edges_everywhere_query() -> str:
+    """The same for all schemas but the system's own."""
+    everywhere = "array(select nspname from pg_namespace where nspname !~ '^(pg_|information_schema)')"
+    return _EDGES.replace("%(schemas)s", everywhere).replace("%%", "%").replace("\\\\", "\\")
+
+
 def edges_of(rows: Iterable[Sequence[object]]) -> tuple[Edge, ...]:
     """What the query's rows say."""
     return tuple(

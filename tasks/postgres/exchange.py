@@ -13,14 +13,13 @@ from typing import Final
 
 from tasks.postgres import lock
 from tasks.postgres.connection import Connection, results
-from tasks.postgres.dependencies import Edge, edges_of, edges_query
+from tasks.postgres.dependencies import edges_of, edges_query
 from tasks.postgres.grants import GRANTS_IN, carry_over, grants_of
 from tasks.postgres.inventory import (
     MOVABLE,
     UNLOCKABLE,
     Inventory,
     SequenceFact,
-    crossing,
     digest_query,
     inventory_of,
     objects_query,
@@ -28,6 +27,8 @@ from tasks.postgres.inventory import (
 )
 from tasks.postgres.marks import Mark
 from tasks.postgres.sql import ident, literal, message, names, qualified
+from tasks.postgres.ties.catalog import read_ties
+from tasks.postgres.ties.model import NO_TIES, Key, Ties
 
 LONGEST_WAIT: Final = 0.1
 PRE_LOCK_SECONDS: Final = 10
@@ -42,14 +43,14 @@ class Sides:
     """Both sides of a swap, read in one message: what is live and what comes in.
 
     + grants: the statements that carry what other roles may do over to what comes in
-    + edges: what depends on what, in and between both
+    + ties: what outside depends on what is live
     + deadlock_timeout: seconds after which the server picks a victim among those who wait for each other
     """
 
     live: Inventory
     incoming: Inventory
     grants: tuple[str, ...]
-    edges: tuple[Edge, ...]
+    ties: Ties = NO_TIES
     deadlock_timeout: float = 1.0
 
 
@@ -74,13 +75,14 @@ def read_sides(connection: Connection, schema: str, incoming: str) -> Sides:
     coming = inventory_of(incoming, in_objects, in_sequences)
     there = grants_of(given)
     wanted = grants_of(live_grants)
+    ties = read_ties(connection, live, edges_of(edges))
     same = named(live) & named(coming)
     same |= {(grant.kind, grant.name) for grant in wanted} & {(grant.kind, grant.name) for grant in there}
     return Sides(
         live,
         coming,
         tuple(carry_over(wanted, there, schema=incoming, same_named=same)),
-        edges_of(edges),
+        ties.among(coming.tables),
         int(patience[0][0]) / 1000,
     )
 
@@ -99,8 +101,7 @@ def obstacles(sides: Sides) -> list[str]:
         for item in (*sides.live.moved, *sides.incoming.moved)
         if item.kind not in MOVABLE
     ]
-    into, _ = crossing(sides.live, sides.edges)
-    found += sorted({f"{edge.dependent.title} depends on {edge.referenced.title}" for edge in into})
+    found += [obstacle.sentence for obstacle in sides.ties.obstacles]
     staying = {(item.kind, item.name) for item in sides.live.staying}
     found += [
         f"{item.thing.title} would meet one of the same name, which belongs to another role"
@@ -163,6 +164,7 @@ class Order:
     + sides: as read just before
     + planned: digest of the live inventory that the plan was made from; None for whatever is there
     + lock_pid: the session that must hold the run's lock; None where there is none
+    + outward: foreign keys that the incoming tables get, to tables of other schemas
     """
 
     schema: str
@@ -171,6 +173,7 @@ class Order:
     sides: Sides
     planned: str | None
     lock_pid: int | None
+    outward: tuple[Key, ...] = ()
 
 
 def preparation(order: Order) -> str:
@@ -199,6 +202,8 @@ def exchange(order: Order, *, wait: float = LONGEST_WAIT) -> str:
     milliseconds = max(1, int(1000 * min(wait, order.sides.deadlock_timeout / 2)))
     unlockable = [item for item in live if item.kind in UNLOCKABLE]
     lockable = [item for item in live if item.kind not in UNLOCKABLE]
+    tables = order.sides.live.tables
+    locked = [*order.sides.ties.tables, *((names(order.schema, tables),) if tables else ())]
     return message(
         [
             f"SET LOCAL lock_timeout = '{milliseconds}ms'",
@@ -206,17 +211,18 @@ def exchange(order: Order, *, wait: float = LONGEST_WAIT) -> str:
             _check(order),
             f"CREATE SCHEMA {ident(aside)}",
             "SELECT clock_timestamp() - statement_timestamp()",
+            *order.sides.ties.first,
             *(item.set_schema(aside) for item in unlockable),
-            f"LOCK TABLE {names(order.schema, order.sides.live.tables)} IN ACCESS EXCLUSIVE MODE"
-            if order.sides.live.tables
-            else "",
+            f"LOCK TABLE {', '.join(locked)} IN ACCESS EXCLUSIVE MODE" if locked else "",
             "SET LOCAL statement_timeout = '5s'",
             _unchanged(order) if order.planned is not None else "",
+            *order.sides.ties.untying,
             *(item.set_schema(aside) for item in lockable),
             *carry_on(
                 aside, order.incoming, pairs(order.sides.live.sequences, order.sides.incoming.sequences)
             ),
             *(item.set_schema(order.schema) for item in coming),
+            *order.sides.ties.tying(order.outward),
             order.mark.statement(),
             f"DROP SCHEMA {ident(order.incoming)} RESTRICT",
             "SET LOCAL synchronous_commit = on",

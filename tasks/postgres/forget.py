@@ -83,7 +83,11 @@ def plan_removal(
     """Plan how to remove the schema. Pure."""
     inside = {item.thing.key for item in inventory.objects}
     outside = tuple(
-        edge for edge in edges if edge.referenced.schema == schema and edge.dependent.schema != schema
+        edge
+        for edge in edges
+        if edge.referenced.schema == schema
+        and edge.dependent.schema != schema
+        and edge.via != "publication"  # a publication lets go of a table that is dropped
     )
     keys = [f"ALTER TABLE {table} DROP CONSTRAINT {ident(name)}" for table, name in foreign_keys]
     drops = [drop_statement(item) for item in in_order(inventory.objects, edges)]

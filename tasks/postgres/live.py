@@ -14,6 +14,8 @@ from tasks.postgres.dependencies import Edge, edges_of, edges_query
 from tasks.postgres.grants import GRANTS_IN, Grant, grants_of
 from tasks.postgres.inventory import Inventory, inventory_of, objects_query, sequences_query
 from tasks.postgres.sql import ident, literal, qualified
+from tasks.postgres.ties.catalog import read_ties
+from tasks.postgres.ties.model import NO_TIES, Ties
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class LiveFacts:
     + extensions: version by name
     + migrations: (app, name) that are applied; None where there is no django_migrations table
     + grants: what other roles may do
-    + published: tables that a publication lists by name
+    + ties: what other schemas and publications have to do with what is to be restored
     + policies: (table, policy)
     + large_objects: whether there are any
     + free_slots: connections that the server still has for roles that are not superuser
@@ -59,7 +61,7 @@ class LiveFacts:
     extensions: Mapping[str, str]
     migrations: tuple[tuple[str, str], ...] | None
     grants: tuple[Grant, ...] = ()
-    published: tuple[str, ...] = ()
+    ties: Ties = NO_TIES
     policies: tuple[tuple[str, str], ...] = ()
     large_objects: bool = False
     free_slots: int = 0
@@ -106,11 +108,6 @@ select pid, coalesce(usename, ''), application_name, coalesce(state, ''), xact_s
  order by xact_start
 """
 
-_PUBLISHED = """
-select c.relname, p.pubname from pg_publication_rel r join pg_class c on c.oid = r.prrelid
-  join pg_publication p on p.oid = r.prpubid where c.relnamespace = {namespace}::regnamespace order by 1, 2
-"""
-
 _POLICIES = """
 select c.relname, p.polname from pg_policy p join pg_class c on c.oid = p.polrelid
  where c.relnamespace = {namespace}::regnamespace order by 1, 2
@@ -123,25 +120,22 @@ def read_live(connection: Connection, target: Target) -> LiveFacts:
     namespace = literal(ident(schema))
     migrations = qualified(schema, "django_migrations")
     with explained(f"Reading what is in the {target.title}"):
-        server, objects, sequences, edges, tables, extensions, long, published, policies, grants, state = (
-            results(
-                connection,
-                ";".join(
-                    [
-                        _SERVER.format(schema=literal(schema), migrations=literal(migrations)),
-                        objects_query(schema),
-                        sequences_query(schema),
-                        edges_query([schema]),
-                        _TABLES.format(namespace=namespace),
-                        "select extname, extversion from pg_extension order by 1",
-                        _LONG,
-                        _PUBLISHED.format(namespace=namespace),
-                        _POLICIES.format(namespace=namespace),
-                        GRANTS_IN.format(schema=literal(schema)),
-                        marks.QUERY,
-                    ]
-                ),
-            )
+        server, objects, sequences, edges, tables, extensions, long, policies, grants, state = results(
+            connection,
+            ";".join(
+                [
+                    _SERVER.format(schema=literal(schema), migrations=literal(migrations)),
+                    objects_query(schema),
+                    sequences_query(schema),
+                    edges_query([schema]),
+                    _TABLES.format(namespace=namespace),
+                    "select extname, extversion from pg_extension order by 1",
+                    _LONG,
+                    _POLICIES.format(namespace=namespace),
+                    GRANTS_IN.format(schema=literal(schema)),
+                    marks.QUERY,
+                ]
+            ),
         )
         (
             version,
@@ -162,17 +156,19 @@ def read_live(connection: Connection, target: Target) -> LiveFacts:
             if has_migrations
             else None
         )
+        inventory, found = inventory_of(schema, objects, sequences), edges_of(edges)
+        ties = read_ties(connection, inventory, found)
     return LiveFacts(
         version=version,
         role=role,
-        inventory=inventory_of(schema, objects, sequences),
-        edges=edges_of(edges),
+        inventory=inventory,
+        edges=found,
         rows={name: int(rows) for name, rows in tables},
         database_bytes=int(database_bytes),
         extensions={str(name): str(number) for name, number in extensions},
         migrations=None if applied is None else tuple((str(app), str(name)) for app, name in applied),
         grants=grants_of(grants),
-        published=tuple(f"{table} in {publication}" for table, publication in published),
+        ties=ties,
         policies=tuple((str(table), str(policy)) for table, policy in policies),
         large_objects=bool(large_objects),
         free_slots=max(0, slots if role_limit is None else min(slots, role_limit - role_sessions)),

@@ -57,7 +57,7 @@ def changes(sql: str, *, names: Collection[str], source: str, target: str) -> It
             if schema.name == source and _qualifies_own_name(found, index - 1, own):
                 yield Change(schema.start, schema.end, quoted(target))
         elif token.kind is Kind.STRING and _is_read_as_name(found, index):
-            text = _string_value(token.text)
+            text = string_value(token.text)
             if text is not None:
                 renamed = rename(text, names=own, source=source, target=target)
                 if renamed != text:
@@ -136,7 +136,7 @@ def _is_first_argument(meaningful: Sequence[Token], index: int) -> bool:
     return True
 
 
-def _string_value(constant: str) -> str | None:
+def string_value(constant: str) -> str | None:
     """What a string constant stands for, as far as names are written: '...' and E'...' with doubled signs."""
     body = constant[1:] if constant[0] in "Ee" else constant
     if body[0] != "'" or body[-1] != "'" or len(body) < 2:

@@ -19,11 +19,14 @@ from tasks.postgres import forget, load, marks, prove
 from tasks.postgres.archive import Archive
 from tasks.postgres.connection import Connection, Target, connect, explain, results
 from tasks.postgres.crew import Crew
+from tasks.postgres.exchange import read_sides
 from tasks.postgres.grants import DEFAULTS_IN, default_privileges
 from tasks.postgres.live import LiveFacts
 from tasks.postgres.marks import Mark
 from tasks.postgres.sql import ident, literal, message
 from tasks.postgres.stage_plan import StagePlan, plan_stage
+from tasks.postgres.ties.model import OUTWARD
+from tasks.postgres.ties.rehearsal import rehearse
 
 Progress = Callable[[int, int | None], None]
 
@@ -197,7 +200,12 @@ class _Builder:
         started = self._foreign_keys(started)
         started = self._views(started)
         self._prove(started)
-        proved = replace(mark, state="proved", details={**mark.details, "rows": self.loader.rows})
+        details = {
+            **mark.details,
+            "rows": self.loader.rows,
+            OUTWARD: [key.as_json() for key in self.plan.outward],
+        }
+        proved = replace(mark, state="proved", details=details)
         marks.write(self.main, proved)
         return Staged(proved, self._rows(), self.seconds)
 
@@ -254,7 +262,21 @@ class _Builder:
 
     def _prove(self, started: float) -> float:
         prove.prove(self.main, self.target.schema, self.plan, self.loader.rows)
+        self._rehearse()
         return self._took("proof", started)
+
+    def _rehearse(self) -> None:
+        """What other schemas have to do with the live objects must fit those that are to take their place."""
+        source, schema = self.target.schema, self.plan.schema
+        ties = read_sides(self.main, source, schema).ties
+        found = [*ties.obstacles, *rehearse(self.main, source, schema, ties, self.plan.outward)]
+        if found:
+            raise Refused(
+                "Trying what depends on the live objects on the restored ones",
+                "; ".join(obstacle.sentence for obstacle in found),
+                next_step="; ".join(sorted({obstacle.way_out for obstacle in found}))
+                + "; then run the same command again",
+            )
 
     def _watch(self) -> None:
         """Report progress, and give up before the database's disk is full."""

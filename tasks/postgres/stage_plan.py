@@ -7,7 +7,7 @@ because statements on one table in two transactions deadlock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -15,8 +15,9 @@ from typing import Final
 from tasks.core.errors import Refused
 from tasks.postgres.archive import Entry, Treatment
 from tasks.postgres.archive.definitions import names_in, verdicts
-from tasks.postgres.lexer import tokens
-from tasks.postgres.rename import rename
+from tasks.postgres.lexer import Kind, Token, meaningful_tokens, tokens
+from tasks.postgres.rename import rename, string_value
+from tasks.postgres.ties.model import Key
 
 _OF_A_TABLE: Final = frozenset({"CONSTRAINT", "CHECK CONSTRAINT", "INDEX", "STATISTICS"})
 _RELATIONS: Final = frozenset({"TABLE", "MATERIALIZED VIEW"})
@@ -69,6 +70,8 @@ class StagePlan:
 
     + expected: objects by kind that must be there afterwards
     + not_loaded: tables whose rows were declared to be left out
+    + outward: foreign keys to tables that stay; they come with the swap, since one on the stage would stop
+      the application from deleting what it refers to
     """
 
     schema: str
@@ -81,6 +84,7 @@ class StagePlan:
     after_refresh: tuple[str, ...]
     expected: Mapping[str, int]
     not_loaded: tuple[str, ...]
+    outward: tuple[Key, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -153,17 +157,32 @@ def plan_stage(
             rest = of_table.get(entry.name, [])
             tables.append(_table(entry, data.get(entry.name), rest, rows, weights, renamed, empty))
     by_name = {table.name: table for table in tables}
+    outward = {entry.dump_id for entry in parts["fk"] if _refers_out(entry, source, names)}
+    held = dict.fromkeys(outward, "")
+    for entry in comments:
+        for dump_id in outward.intersection(entry.dependencies):
+            held[dump_id] = _comment(entry)
+    comments = [entry for entry in comments if outward.isdisjoint(entry.dependencies)]
     return StagePlan(
         schema=schema,
         pre_data=tuple(renamed(entry.definition) for entry in parts["pre"]),
         tables=tuple(tables),
-        foreign_keys=tuple(_foreign_key(entry, relations, by_name, renamed) for entry in parts["fk"]),
+        foreign_keys=tuple(
+            _foreign_key(entry, relations, by_name, renamed)
+            for entry in parts["fk"]
+            if entry.dump_id not in outward
+        ),
         sequence_values=tuple(renamed(entry.definition) for entry in parts["set"]),
         last=tuple(renamed(entry.definition) for entry in last),
         refreshes=tuple(renamed(entry.definition) for entry in parts["refresh"]),
         after_refresh=tuple(renamed(entry.definition) for entry in [*of_view, *comments]),
-        expected=expected_counts(mine),
+        expected=expected_counts(entry for entry in mine if entry.dump_id not in outward),
         not_loaded=tuple(sorted(name for name in data if name in empty)),
+        outward=tuple(
+            _outward(entry, relations, source, held[entry.dump_id])
+            for entry in parts["fk"]
+            if entry.dump_id in outward
+        ),
     )
 
 
@@ -208,13 +227,7 @@ def _foreign_key(
     tables: Mapping[str, TableLoad],
     renamed: Callable[[str], str],
 ) -> ForeignKey:
-    """The table that has the key is the one whose name begins the entry's tag."""
-    owners = [
-        relations[d].name
-        for d in entry.dependencies
-        if d in relations and entry.name.startswith(relations[d].name + " ")
-    ]
-    table = max(owners, key=len, default=entry.name.partition(" ")[0])
+    table = _table_of(entry, relations)
     text = renamed(entry.definition).strip().removesuffix(";").rstrip()
     load = tables.get(table)
     if load is None or not load.big:
@@ -228,6 +241,49 @@ def _foreign_key(
     name = text[meaningful[at + 2].start : meaningful[at + 2].end]
     validate = f"{text[: meaningful[at].start]}VALIDATE CONSTRAINT {name}"
     return ForeignKey(table, f"{text} NOT VALID", validate)
+
+
+def _table_of(entry: Entry, relations: Mapping[int, Entry]) -> str:
+    """The table that has a key: the one whose name begins the entry's tag."""
+    owners = [
+        relations[d].name
+        for d in entry.dependencies
+        if d in relations and entry.name.startswith(relations[d].name + " ")
+    ]
+    return max(owners, key=len, default=entry.name.partition(" ")[0])
+
+
+def _refers_out(entry: Entry, source: str, names: Collection[str]) -> bool:
+    """Whether a foreign key refers to a table that the archive does not bring into this schema."""
+    found = meaningful_tokens(entry.definition)
+    at = next(n for n, token in enumerate(found) if token.name == "references")
+    return found[at + 1].name != source or found[at + 3].name not in names
+
+
+def _outward(entry: Entry, relations: Mapping[int, Entry], source: str, comment: str) -> Key:
+    text = entry.definition.strip().removesuffix(";").rstrip()
+    found = meaningful_tokens(text)
+    at = next(n for n, pair in enumerate(pairwise(found)) if _add_constraint(pair))
+    definition = text[found[at + 3].start :]
+    return Key(
+        source,
+        _table_of(entry, relations),
+        found[at + 2].name or "",
+        definition.removesuffix(" NOT VALID"),
+        valid=not definition.endswith(" NOT VALID"),
+        enforced=not definition.endswith(" NOT ENFORCED"),
+        comment=comment,
+    )
+
+
+def _add_constraint(pair: tuple[Token, Token]) -> bool:
+    return (pair[0].name, pair[1].name) == ("add", "constraint")
+
+
+def _comment(entry: Entry) -> str:
+    """What a COMMENT entry says."""
+    text = next(t.text for t in reversed(meaningful_tokens(entry.definition)) if t.kind is Kind.STRING)
+    return string_value(text) or ""
 
 
 def block_sizes(entries: Iterable[Entry]) -> dict[int, int]:

@@ -38,6 +38,8 @@ from tasks.postgres.exchange import (
 from tasks.postgres.inventory import LiveObject
 from tasks.postgres.marks import Mark
 from tasks.postgres.sql import ident, message
+from tasks.postgres.ties.model import OUTWARD, UNVALIDATED, Key, keys_in
+from tasks.postgres.ties.rehearsal import rehearse
 
 # How long a lost connection is tried anew before a person is asked: a tunnel that comes back takes seconds.
 RECONNECT_SECONDS: Final = 20.0
@@ -91,7 +93,10 @@ def swap(
     if stage.kind != "new" or stage.state != "proved":
         raise Refused(f"Swapping {stage.schema} in", "it is not a proved stage", state="nothing was changed")
     mark = replace(stage, kind="before", run=run, state="swapped", confirmed=False, fence=fence)
-    return _Exchange(target, run, stage.schema, mark, planned, lock_pid, deadline, stop, waiting).go()
+    outward = keys_in(stage.details, OUTWARD)
+    return _Exchange(
+        target, run, stage.schema, mark, outward, planned, lock_pid, deadline, stop, waiting
+    ).go()
 
 
 def take_back(
@@ -126,7 +131,8 @@ def take_back(
         confirmed=False,
         details={**last.details, **(details or {})},
     )
-    return _Exchange(target, run, last.schema, mark, None, lock_pid, deadline, stop, waiting).go()
+    outward = keys_in(last.details, OUTWARD)
+    return _Exchange(target, run, last.schema, mark, outward, None, lock_pid, deadline, stop, waiting).go()
 
 
 def adopt(connection: Connection, stage: Mark, run: str, fence: int = 0) -> Mark:
@@ -142,6 +148,12 @@ def adopt(connection: Connection, stage: Mark, run: str, fence: int = 0) -> Mark
     return mine
 
 
+def _waiting_keys(state: marks.DataState) -> frozenset[str]:
+    """Keys that the last swap has added and whose rows were not right, or not checked yet."""
+    details = state.live.details if state.live is not None else {}
+    return frozenset(key.title for key in keys_in(details, UNVALIDATED))
+
+
 class _Exchange:
     def __init__(
         self,
@@ -149,6 +161,7 @@ class _Exchange:
         run: str,
         incoming: str,
         mark: Mark,
+        outward: tuple[Key, ...],
         planned: str | None,
         lock_pid: int | None,
         deadline: float,
@@ -159,6 +172,7 @@ class _Exchange:
         self.run = run
         self.incoming = incoming
         self.mark = mark
+        self.outward = outward
         self.planned = planned
         self.lock_pid = lock_pid
         self.deadline = time.monotonic() + deadline
@@ -195,14 +209,26 @@ class _Exchange:
 
     def _order(self, connection: Connection) -> Order:
         state = marks.read(connection)
-        self.mark = replace(self.mark, number=state.next_number, created=datetime.now(UTC))
         sides = read_sides(connection, self.target.schema, self.incoming)
+        sides = replace(sides, ties=sides.ties.with_valid(_waiting_keys(state)))
         problems = obstacles(sides)
         if self.mark.kind == "before" and not sides.incoming.objects:
             problems.append(f"there is nothing in {self.incoming}")
+        problems += [
+            found.sentence
+            for found in rehearse(connection, self.target.schema, self.incoming, sides.ties, self.outward)
+        ]
         if problems:
             raise Refused(self.attempted, "; ".join(problems), state="nothing was changed")
-        return Order(self.target.schema, self.incoming, self.mark, sides, self.planned, self.lock_pid)
+        details = {
+            **self.mark.details,
+            OUTWARD: [key.as_json() for key in sides.ties.outward],
+            UNVALIDATED: [key.as_json() for key in sides.ties.to_check(self.outward)],
+        }
+        self.mark = replace(self.mark, number=state.next_number, created=datetime.now(UTC), details=details)
+        return Order(
+            self.target.schema, self.incoming, self.mark, sides, self.planned, self.lock_pid, self.outward
+        )
 
     def _attempt(self, connection: Connection, order: Order) -> float | None:
         """One try: the longest time that locks were held, or None when it gave way."""

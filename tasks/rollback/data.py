@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -9,7 +10,9 @@ from typing import Any, Final
 from tasks.core.errors import OpsError
 from tasks.core.wording import number_of
 from tasks.postgres import forget, marks, stage, swap
+from tasks.postgres.connection import Connection
 from tasks.postgres.marks import DataState, Mark
+from tasks.postgres.ties import settle
 from tasks.rollback.cells import Data
 from tasks.rollback.intent import Intent
 from tasks.rollback.work import Work
@@ -137,6 +140,40 @@ class DataSide:
     def take_back(self) -> None:
         """The swap backwards, by this run itself: what it restored is set aside, and marked so."""
         self._report(self._take_back({"taken_back": True}))
+        self.settle(lambda: False, analyse=False)
+
+    def settle(self, stop: Callable[[], bool], *, analyse: bool) -> None:
+        """What follows an exchange and blocks nobody: keys across schemas checked, statistics in full.
+
+        + analyse: whether the data that came in was new to the server
+
+        Never raises: what it could not do is a warning, since what users see is right without it.
+        """
+        screen = self._work.screen
+        try:
+            with self._work.connect("settle") as connection:
+                found = settle.check_keys(connection, stop=stop)
+                if found.checked:
+                    checked = number_of(len(found.checked), "foreign key")
+                    screen.good(f"Checked {checked} across schemas")
+                for orphans in found.orphans:
+                    screen.warn(f"{orphans.sentence}; the key holds for new rows")
+                for key in found.left:
+                    screen.warn(f"Not checked: {key}")
+                if analyse:
+                    self._analyse(connection, stop)
+        except OpsError as error:
+            screen.warn(f"{error}")
+
+    def _analyse(self, connection: Connection, stop: Callable[[], bool]) -> None:
+        began = time.monotonic()
+        found = settle.analyse(connection, self._work.database.schema, stop=stop)
+        seconds = time.monotonic() - began
+        self._work.screen.good(
+            f"Statistics computed in full: {number_of(found.analysed, 'table')} ({seconds:.1f} s)"
+        )
+        if found.left:
+            self._work.screen.warn(f"Left to autovacuum: {', '.join(found.left)}")
 
     def confirm(self) -> None:
         """Record that what users see is right: the next run then begins anew instead of going on."""

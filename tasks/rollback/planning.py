@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tasks.core.plan import Change, Plan
 from tasks.core.screen import amount_text
 from tasks.core.wording import number_of
@@ -130,12 +132,21 @@ def _steps(situation: Situation) -> list[str]:
     return [*steps, "verify the pages", "tell the channel, write the journal"]
 
 
+def _along(titles: Sequence[str]) -> list[str]:
+    """What of other schemas the swap points at what comes in; an undo points it back."""
+    shown = [f"Goes along with the swap: {title}" for title in titles[:_ROWS_SHOWN]]
+    more = len(titles) - len(shown)
+    return [*shown, f"and {more} more"] if more else shown
+
+
 def _notes(situation: Situation) -> list[str]:
     notes = []
     declared = situation.declared
     if situation.live:
         for aside in situation.live.state.set_aside:
             notes.append(f"Set aside already: {aside.schema} since {aside.created:%Y-%m-%d %H:%M} UTC")
+        if situation.intent.moves_data and situation.intent.strategy == "beside":
+            notes += _along(situation.live.ties.titles)
     if mark := situation.swapped_by:
         notes.append(
             f"Goes on after the swap of {mark.created:%Y-%m-%d %H:%M} UTC, which nothing has confirmed yet."

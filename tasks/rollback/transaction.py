@@ -247,6 +247,7 @@ class Transaction:
                 next_step="look at the pages; run it again to verify, or deploys/undo.py to take it back",
             )
         if self.intent.moves_data:
+            self.data.settle(self.stop, analyse=not undoing)
             self.data.confirm()
 
     def _timed(self, title: str, action: Callable[[], Any]) -> None:

@@ -97,11 +97,11 @@ def test_the_live_side_is_judged_too(site):
         connection.execute("create view public.theirs as select * from public.tag")
     site.do("create table audit.log(id int primary key, place int references public.place)")
     site.do("create table public.inside(log int references audit.log)")
+    site.do("create table public.parted(log int references audit.log) partition by range (log)")
     assert refused(site) == {
         ("publication", "lists_it"),
         ("view", "public.theirs"),
-        ("table", "audit.log"),
-        ("table", "public.inside"),
+        ("table", "public.parted"),
     }
 
 
