@@ -9,6 +9,7 @@ In the order of a restore, each topic in a module of its own:
     live             facts of the live database, read in one message
     assess           what can't be restored beside, by name, before anything is touched
     stage            the backup beside the live data, loaded by several sessions and proved (prove)
+    ties             what other schemas have to do with the restored one, taken along and checked afterwards
     loss             what a swap would take away, row by row, counted by the server
     swap             the cut-over, and its undo: one transaction of milliseconds
     forget           what was set aside, dropped without touching anything else

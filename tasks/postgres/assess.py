@@ -188,11 +188,7 @@ def _of_ties(entries: Sequence[Entry], live: LiveFacts) -> Iterator[Refusal]:
     """What the archive can't give to those outside who need it; more is known once it is staged."""
     schema = live.inventory.schema
     brought = names_in(entries, schema)
-    words = {
-        entry.name: {token.name for token in tokens(entry.definition)}
-        for entry in entries
-        if entry.kind in ("TABLE", "VIEW") and entry.schema == schema
-    }
+    words = _words_of_relations(entries, schema)
     for need in live.ties.needs:
         gone = [name for name in need.columns if need.relation in words and name not in words[need.relation]]
         if need.relation not in brought:
@@ -233,13 +229,22 @@ def _of_extensions(entries: Iterable[Entry], live: LiveFacts) -> Iterator[Refusa
             )
 
 
-def _of_column_grants(entries: Iterable[Entry], live: LiveFacts) -> Iterator[Refusal]:
-    schema = live.inventory.schema
+def _words_of_relations(entries: Iterable[Entry], schema: str) -> dict[str, set[str | None]]:
+    """Every name in each relation's definition, by relation: a column that is not among them is gone.
+
+    Without those that have columns from a parent or a type, which their definitions don't repeat.
+    """
     words = {
         entry.name: {token.name for token in tokens(entry.definition)}
         for entry in entries
         if entry.kind in ("TABLE", "VIEW", "MATERIALIZED VIEW") and entry.schema == schema
     }
+    return {name: found for name, found in words.items() if found.isdisjoint({"inherits", "of"})}
+
+
+def _of_column_grants(entries: Iterable[Entry], live: LiveFacts) -> Iterator[Refusal]:
+    schema = live.inventory.schema
+    words = _words_of_relations(entries, schema)
     for grant in live.grants:
         if grant.column and grant.name in words and grant.column not in words[grant.name]:
             yield Refusal(

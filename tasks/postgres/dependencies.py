@@ -155,20 +155,20 @@ select dc::regclass::text, dobj, di.type, di.identity, coalesce(dn.nspname, ''),
   cross join lateral pg_identify_object(rc, robj, 0) ri
  where (dc, dobj) <> (rc, robj)
    and (dp.ns in (select ns from scope) or rp.ns in (select ns from scope))
-   and coalesce(dn.nspname, '') not like 'pg\\_%%' and coalesce(rn.nspname, '') not like 'pg\\_%%'
+   and coalesce(dn.nspname, '') !~ '^pg_' and coalesce(rn.nspname, '') !~ '^pg_'
 """
 
 
 def edges_query(schemas: Iterable[str]) -> str:
     """The query of `edges`, to be sent in one message with others."""
-    array = "array[" + ", ".join(literal(schema) for schema in schemas) + "]"
-    return _EDGES.replace("%(schemas)s", array).replace("%%", "%").replace("\\\\", "\\")
+    return _EDGES.replace("%(schemas)s", f"array[{', '.join(literal(schema) for schema in schemas)}]")
 
 
 def edges_everywhere_query() -> str:
     """The same for all schemas but the system's own."""
-    everywhere = "array(select nspname from pg_namespace where nspname !~ '^(pg_|information_schema)')"
-    return _EDGES.replace("%(schemas)s", everywhere).replace("%%", "%").replace("\\\\", "\\")
+    return _EDGES.replace(
+        "%(schemas)s", "array(select nspname from pg_namespace where nspname !~ '^(pg_|information_schema$)')"
+    )
 
 
 def edges_of(rows: Iterable[Sequence[object]]) -> tuple[Edge, ...]:

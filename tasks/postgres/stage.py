@@ -248,7 +248,8 @@ class _Builder:
         return self._took("rows and indexes", started)
 
     def _foreign_keys(self, started: float) -> float:
-        statements = [key.add for key in self.plan.foreign_keys] + list(self.plan.sequence_values)
+        keys = [key.add for key in self.plan.foreign_keys]
+        statements = [*self.plan.attachments, *keys, *self.plan.sequence_values]
         if statements:
             self.main.execute(message(statements).encode())
         self.crew.run(load.validations(self.plan), watch=self._watch, stop=self.stop)

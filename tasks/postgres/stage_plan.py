@@ -70,6 +70,8 @@ class StagePlan:
 
     + expected: objects by kind that must be there afterwards
     + not_loaded: tables whose rows were declared to be left out
+    + attachments: statements that make indexes of partitions parts of their table's; a foreign key to a
+      partitioned table needs them
     + outward: foreign keys to tables that stay; they come with the swap, since one on the stage would stop
       the application from deleting what it refers to
     """
@@ -85,6 +87,7 @@ class StagePlan:
     expected: Mapping[str, int]
     not_loaded: tuple[str, ...]
     outward: tuple[Key, ...] = ()
+    attachments: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -127,7 +130,7 @@ def plan_stage(
     of_view: list[Entry] = []
     last: list[Entry] = []
     comments: list[Entry] = []
-    parts: dict[str, list[Entry]] = {"pre": [], "fk": [], "set": [], "refresh": []}
+    parts: dict[str, list[Entry]] = {"pre": [], "fk": [], "set": [], "refresh": [], "attach": []}
     data: dict[str, Entry] = {}
     for entry in mine:
         relation = next((relations[d] for d in entry.dependencies if d in relations), None)
@@ -139,6 +142,8 @@ def plan_stage(
             parts["fk"].append(entry)
         elif entry.kind == "MATERIALIZED VIEW DATA":
             parts["refresh"].append(entry)
+        elif entry.kind == "INDEX ATTACH":
+            parts["attach"].append(entry)
         elif entry.kind == "COMMENT":
             comments.append(entry)
         elif entry.kind in _OF_A_TABLE and relation is not None:
@@ -178,6 +183,7 @@ def plan_stage(
         after_refresh=tuple(renamed(entry.definition) for entry in [*of_view, *comments]),
         expected=expected_counts(entry for entry in mine if entry.dump_id not in outward),
         not_loaded=tuple(sorted(name for name in data if name in empty)),
+        attachments=tuple(renamed(entry.definition) for entry in parts["attach"]),
         outward=tuple(
             _outward(entry, relations, source, held[entry.dump_id])
             for entry in parts["fk"]

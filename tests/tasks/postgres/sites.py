@@ -175,7 +175,7 @@ class Site:
         """A checksum of each table's rows."""
         with self.connect() as connection:
             tables = connection.execute(
-                "select quote_ident(relname) from pg_class where relkind in ('r', 'm') "
+                "select quote_ident(relname) from pg_class where relkind in ('r', 'm') and relispopulated "
                 "and relnamespace = to_regnamespace(%s)",
                 (schema,),
             ).fetchall()

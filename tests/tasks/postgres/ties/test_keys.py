@@ -216,3 +216,24 @@ def test_a_big_key_is_checked_while_others_write(tied):
     assert swapped.locked is not None
     assert swapped.locked < 0.1
     assert slowest[0] < 0.5
+
+
+def test_a_key_to_a_partitioned_table_goes_along(tied):
+    tied.do(
+        "create table public.parted(n int primary key) partition by range (n);"
+        "create table public.parted_1 partition of public.parted for values from (0) to (1000);"
+        "insert into public.parted select generate_series(1, 9)"
+    )
+    tied.backup()
+    tied.do("create table audit.log(n int references public.parted); insert into audit.log values (9)")
+    before = tied.outside()
+    tied.swap(tied.stage("r1"))
+    assert check(tied).checked == ("audit.log.log_n_fkey",)
+    assert tied.outside() == before
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        tied.do("delete from public.parted_1")
+    swap.take_back(tied.target, "r2")
+    assert check(tied).checked == ("audit.log.log_n_fkey",)
+    with connect(tied.target, "r3") as connection:
+        forget.drop_schema(connection, "after_r1")
+    assert tied.outside() == before

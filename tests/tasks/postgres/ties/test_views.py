@@ -253,3 +253,16 @@ def test_a_materialized_view_over_a_view_is_noted(tied):
     assert tied.one("select n from audit.m") == 201
     tied.do("refresh materialized view audit.m")
     assert tied.one("select n from audit.m") == 200
+
+
+def test_columns_that_a_definition_does_not_repeat_are_not_missed(tied):
+    tied.do("create type public.pair as (x int, y int); create table public.typed of public.pair")
+    tied.do("create table public.child (more int) inherits (public.place)")
+    tied.do("insert into public.child(name) values ('c')")
+    tied.do(f"grant select (slug) on public.child to {tied.reader}")
+    tied.backup()
+    tied.do("create view audit.v as select c.slug, t.x from public.child c left join public.typed t on true")
+    assert assess(tied.archive, tied.contents, tied.live()) == []
+    tied.do("delete from public.child")
+    tied.swap(tied.stage("r1"))
+    assert tied.one("select slug from audit.v") == "c"
