@@ -96,7 +96,8 @@ class Declared(BaseModel):
         int, Field(ge=0, description="Rows that may be lost beyond the signed list, as users go on writing.")
     ] = 1000
     pg_restore: Annotated[
-        Path | None, Field(description="The folder of pg_restore for strategy=drop; else it is looked for.")
+        Path | None,
+        Field(description="The folder of pg_restore (strategy=drop) and pg_dump; else they are looked for."),
     ] = None
     address: Annotated[
         str | None,

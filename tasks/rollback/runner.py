@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any, Final
@@ -12,7 +12,7 @@ from tasks.core.errors import AwaitingSignOff, Locked, OpsError, Refused, Stale
 from tasks.core.interrupts import Interrupts
 from tasks.core.journal import who
 from tasks.core.plan import Gate, gate_line, render
-from tasks.core.screen import Screen
+from tasks.core.screen import Screen, show_plan
 from tasks.core.wording import number_of
 from tasks.postgres import leftovers
 from tasks.postgres.connection import Target as Database
@@ -60,25 +60,14 @@ class Runner:
         return self._planner.plan()
 
     def show(self, planned: Planned, *, full: bool) -> None:
-        """The plan on screen; colour repeats what the words say."""
-        self._show(render(planned.plan, full=full))
-
-    def _show(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            text = line.strip()
-            if text.startswith(("DESTROYS", "skipped")):
-                self._screen.warn(line)
-            elif text.startswith("REFUSED"):
-                self._screen.bad(line)
-            elif text.startswith("ok "):
-                self._screen.good(line)
-            else:
-                self._screen.line(line)
+        """The plan on screen."""
+        show_plan(self._screen, render(planned.plan, full=full))
 
     def _show_what_is_known_now(self, planned: Planned, fresh: Planned) -> None:
         """The gates whose answer is another than in the plan that was shown."""
         shown = {gate.name: gate.holds for gate in planned.plan.gates}
-        self._show(gate_line(gate) for gate in fresh.plan.gates if gate.holds is not shown.get(gate.name))
+        known = (gate for gate in fresh.plan.gates if gate.holds is not shown.get(gate.name))
+        show_plan(self._screen, map(gate_line, known))
 
     def refuse_where_gates_do(self, planned: Planned) -> None:
         """Raise `Refused` naming each gate that does not hold."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from tasks.core.journal import Record
 from tasks.django.migrations import Verdict
 from tasks.git.plan import PushPlan
+from tasks.postgres.archive.manifest import Manifest
 from tasks.postgres.assess import Refusal
 from tasks.postgres.live import LiveFacts
 from tasks.postgres.marks import Mark
@@ -35,6 +36,7 @@ class Fetched:
 
     + rows: by table of the restored schema
     + migrations: (app, name) that are applied in it; None where it has no django_migrations
+    + manifest: what was said of it when it was made, and is so; None where it has none
     """
 
     path: Path
@@ -42,6 +44,7 @@ class Fetched:
     size: int
     rows: Mapping[str, int]
     migrations: tuple[tuple[str, str], ...] | None
+    manifest: Manifest | None = None
 
 
 @dataclass(frozen=True)
