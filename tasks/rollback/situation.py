@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tasks.postgres.live import LiveFacts
 from tasks.postgres.marks import Mark
 from tasks.rollback.choices import BackupOption, Deployed
 from tasks.rollback.declared import Declared
+from tasks.rollback.expected import Expected
 from tasks.rollback.inputs import Inputs
 from tasks.rollback.intent import Intent
 
@@ -81,6 +82,7 @@ class Situation:
     left_as_it_is: Sequence[str] = ()
     migrations: Verdict | None = None
     rehearsal: Record | None = None
+    expected: Expected = field(default_factory=Expected)
     postdeploy: str | None = None
     stopped: str = ""
     """Containers that an earlier run has stopped and nobody has started since, as `web 1, worker 1`."""
