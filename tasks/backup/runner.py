@@ -73,11 +73,11 @@ class BackupRunner:
         began = time.monotonic()
         try:
             made, planned = self._make()
-        except (Refused, Locked):
-            raise  # nothing was begun
         except OpsError as error:
-            self._record(planned, "failed", error=str(error))
-            self._tell(notices.failed(*self._whose(), str(error)))
+            begun = bool(self._parts.ended)
+            if begun or not isinstance(error, Refused | Locked):
+                self._record(planned, "failed", error=str(error))
+                self._tell(notices.failed(*self._whose(), str(error)))
             raise
         seconds = time.monotonic() - began
         self._record(planned, "succeeded", made)

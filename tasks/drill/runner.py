@@ -29,6 +29,16 @@ from tasks.rollback.inputs import Inputs
 from tasks.rollback.intent import new_run
 
 
+def _a_failure(error: Refused) -> OpsError:
+    """A restore refuses a damaged archive, and well; to a drill it is what it was looking for."""
+    return OpsError(
+        error.attempted,
+        error.reply,
+        state=error.state or "nothing live was touched; no copy is left",
+        next_step=error.next_step,
+    )
+
+
 class DrillRunner:
     """Plans and carries out one drill. Made once per run of pyinfra.
 
@@ -113,6 +123,8 @@ class DrillRunner:
         except OpsError as error:
             self._record(planned, "failed", outcome, error=str(error))
             self._tell(notices.failed(self._subject, str(error), [one.name for one in outcome.failing]))
+            if isinstance(error, Refused):
+                raise _a_failure(error) from None
             raise
         self._record(planned, "succeeded", outcome)
         self._say_done(outcome, time.monotonic() - began)

@@ -73,6 +73,10 @@ def test_a_restore_checks_itself_against_the_manifest(preprod: Operator, archive
     done = preprod.run("restore", backup=f"file:{archive}")
     assert done.code == 0, done.text
     assert f"its manifest agrees: {preprod.app} ({preprod.environment}, release" in done.text
+    record = preprod.journal()[-1]
+    for part in ("fetched", "restored"):
+        assert record[part]["bytes"] == archive.stat().st_size
+        assert record[part]["seconds"] > 0
 
 
 @pytest.mark.parametrize(

@@ -126,8 +126,8 @@ def test_a_damaged_archive_fails_it(protected: Operator, untouched: Operator, tm
     path.write_bytes(damaged)
     failed = drill(protected, backup=f"file:{path}")
     assert failed.code == 1, failed.text
-    assert "damaged" in failed.text
-    assert protected.journal()[-1]["error"]
+    assert "the rows do not match their checksum" in failed.text
+    assert "checksum" in protected.journal()[-1]["error"]
 
 
 def test_a_database_of_ones_choice(
