@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from tasks.rollback.declared import CHECKS, Declared
+from tasks.rollback.declared import CHECKS, Declared, Drill
 from tasks.website.checks import Website
 
 PAGE = Path(__file__).parent / "reference" / "declarations.md"
@@ -34,6 +34,10 @@ def page() -> str:
         "",
         "All of it is plain data: `pyinfra INVENTORY debug-inventory` shows what each application is.",
         "",
+        "## `drill`",
+        "",
+        *_docstring(Drill),
+        "",
         "## `website`",
         "",
         *_docstring(Website),
@@ -54,7 +58,13 @@ def _row(name: str, field: typing.Any) -> str:
 
 def _type(annotation: typing.Any) -> str:
     text = getattr(annotation, "__name__", "") if not typing.get_args(annotation) else str(annotation)
-    for package in ("typing.", "pathlib._local.", "pathlib.", "tasks.website.checks."):
+    for package in (
+        "typing.",
+        "pathlib._local.",
+        "pathlib.",
+        "tasks.website.checks.",
+        "tasks.rollback.declared.",
+    ):
         text = text.replace(package, "")
     return text.replace("|", "or")
 

@@ -94,6 +94,11 @@ class Journal:
                 continue
             yield Record(body, previous, digest)
 
+    def of_all(self) -> tuple[Record, ...]:
+        """The records of every environment whose journal is in the same folder, oldest first."""
+        found = (Journal(self.folder, path.stem).records() for path in self.folder.glob("*.jsonl"))
+        return tuple(sorted((record for records in found for record in records), key=lambda one: one.at))
+
     def of_app(self, app: str) -> tuple[Record, ...]:
         """The records of one application, oldest first."""
         return tuple(record for record in self.records() if record.get("app") == app)

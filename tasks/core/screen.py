@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -33,6 +33,20 @@ class Screen(Protocol):
     def warn(self, text: str) -> None: ...
     def bad(self, text: str) -> None: ...
     def progress(self, what: str, unit: str = "bytes") -> Progress: ...
+
+
+def show_plan(screen: Screen, lines: Iterable[str]) -> None:
+    """The lines of a plan; colour repeats what the words say."""
+    for line in lines:
+        text = line.strip()
+        if text.startswith(("DESTROYS", "skipped")):
+            screen.warn(line)
+        elif text.startswith("REFUSED"):
+            screen.bad(line)
+        elif text.startswith("ok "):
+            screen.good(line)
+        else:
+            screen.line(line)
 
 
 class HostScreen:

@@ -80,6 +80,25 @@ def assess(
     ]
 
 
+def assess_copy(
+    archive: Archive, contents: Contents, live: LiveFacts, *, room_bytes: int | None = None
+) -> list[Refusal]:
+    """Every reason against a copy of this archive's schema beside others, which is never swapped in.
+
+    What is live there stays as it is, so that nothing depends on what it is.
+    """
+    schema = live.inventory.schema
+    return [
+        *_of_rights(live),
+        *_of_versions(archive, live),
+        *_of_entries(archive.entries, schema),
+        *_of_large_objects(contents),
+        *_of_text_bodies(archive.entries, schema),
+        *_of_extensions(archive.entries, live),
+        *_of_room(archive, contents, live, (), room_bytes),
+    ]
+
+
 def notes(archive: Archive, contents: Contents, live: LiveFacts) -> list[str]:
     """What a restore beside leaves as it is, or takes away without a row being lost, in sentences."""
     schema = live.inventory.schema

@@ -17,6 +17,8 @@ from tasks.postgres.connection import Connection, check_run
 from tasks.postgres.sql import ident, literal
 
 FORMAT: Final = 1
+DRILL: Final = "drill"
+"""The detail that marks a stage which is never to be swapped in."""
 Kind = Literal["new", "before", "after", "drop"]
 _KINDS: Final = ("new", "before", "after", "drop")
 StageState = Literal["loading", "proved", "swapped", "dropping", "restored", "unknown"]
@@ -52,6 +54,11 @@ class Mark:
     confirmed: bool = False
     loss: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def of_a_drill(self) -> bool:
+        """Whether it is a copy that was only to be looked at: no run goes on from it."""
+        return self.details.get(DRILL) is True
 
     @property
     def schema(self) -> str:
@@ -111,8 +118,13 @@ class DataState:
 
     def stage_of(self, sha256: str) -> Mark | None:
         """The newest proved stage of this archive."""
-        found = [mark for mark in self.stages if mark.state == "proved" and mark.sha256 == sha256]
+        found = [mark for mark in self.proved if mark.sha256 == sha256]
         return found[-1] if found else None
+
+    @property
+    def proved(self) -> tuple[Mark, ...]:
+        """Stages that a run can go on from; the newest last."""
+        return tuple(mark for mark in self.stages if mark.state == "proved" and not mark.of_a_drill)
 
     @property
     def incomplete(self) -> tuple[Mark, ...]:

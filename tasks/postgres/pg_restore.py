@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
-from psycopg.conninfo import make_conninfo
-
 from tasks.core.process import Child
 from tasks.core.secrets import redact
 from tasks.postgres.archive import Entry, Treatment
 from tasks.postgres.archive.definitions import extension_data, verdicts
-from tasks.postgres.connection import Target, application_name
-from tasks.postgres.tools import Tool
+from tasks.postgres.connection import Target
+from tasks.postgres.tools import Tool, connection_option, environment
 
 _LINES_KEPT: Final = 12
+_SETTINGS: Final = "-c lock_timeout=60s -c synchronous_commit=off"
 
 
 def restored_entries(
@@ -40,9 +38,6 @@ def restored_entries(
 
 def pg_restore_command(tool: Tool, target: Target, archive: Path, chosen: Path, jobs: int) -> list[str]:
     """The command; its password comes by the environment, since everybody can read arguments."""
-    conninfo = make_conninfo(
-        "", host=target.host, port=target.port, dbname=target.database, user=target.user, **target.options
-    )
     return [
         str(tool.path),
         "--no-owner",
@@ -50,7 +45,7 @@ def pg_restore_command(tool: Tool, target: Target, archive: Path, chosen: Path, 
         "--no-password",
         f"--jobs={jobs}",
         f"--use-list={chosen}",
-        f"--dbname={conninfo}",
+        connection_option(target),
         str(archive),
     ]
 
@@ -86,19 +81,8 @@ def run_pg_restore(
         chosen = Path(folder) / "list"
         chosen.write_text("".join(f"{entry.dump_id};\n" for entry in entries))
         command = pg_restore_command(tool, target, archive, chosen, jobs)
-        with Child.start([*command, "--verbose"], env=_environment(target, run), on_line=on_line) as child:
+        with Child.start(
+            [*command, "--verbose"], env=environment(target, run, "pg_restore", _SETTINGS), on_line=on_line
+        ) as child:
             child.wait(stop=stop)
     return complaints
-
-
-def _environment(target: Target, run: str) -> dict[str, str | None]:
-    """The password, the session's name and its limits; and nothing of the user's own PG... variables."""
-    ours: dict[str, str | None] = {name: None for name in os.environ if name.startswith("PG")}
-    return {
-        **ours,
-        "PGPASSWORD": target.password.reveal(),
-        "PGAPPNAME": application_name(run, "pg_restore"),
-        "PGOPTIONS": "-c lock_timeout=60s -c synchronous_commit=off",
-        "PGCONNECT_TIMEOUT": "10",
-        "LC_ALL": "C",
-    }

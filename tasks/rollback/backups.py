@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tasks.core import paths
 from tasks.core.screen import Screen
-from tasks.postgres.archive import Archive, Contents, applied, open_checked, stamp
+from tasks.postgres.archive import Archive, Contents, applied, manifest, open_checked, stamp
 from tasks.rollback.application import Application
 from tasks.rollback.choices import BackupOption
 from tasks.rollback.situation import Fetched
@@ -41,7 +41,10 @@ class Backups:
         self._in_use: set[Path] = set()
 
     def cached(self, backup: BackupOption) -> OpenBackup | None:
-        """The backup if it has been fetched and read before; sends nothing."""
+        """The backup if it has been fetched and read before; sends nothing.
+
+        Raises `Refused` where a manifest lies beside a file and says otherwise.
+        """
         folder = self._of(backup)
         try:
             known = json.loads((folder / "contents.json").read_text(encoding="utf-8"))
@@ -59,7 +62,7 @@ class Backups:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         self._use(folder)
-        return self._opened(Archive.open(path), contents)
+        return self._opened(backup, Archive.open(path), contents)
 
     def fetch(self, backup: BackupOption, stop: Callable[[], bool]) -> OpenBackup:
         """Fetch what is missing, read the archive to its last block, and count its rows.
@@ -70,6 +73,8 @@ class Backups:
             return known
         folder = paths.private(self._of(backup))
         source = backup.path or folder / "download.tar.gz"
+        if backup.path is not None:
+            manifest.refuse_another_size(manifest.read_beside(source), source)
         if backup.path is None:
             self._app.client.databases.download(
                 self._app.name,
@@ -87,7 +92,7 @@ class Backups:
         self._remember(folder, archive, contents)
         self._use(folder)
         self._forget_old_ones()
-        return self._opened(archive, contents)
+        return self._opened(backup, archive, contents)
 
     def _of(self, backup: BackupOption) -> Path:
         identity = backup.id
@@ -96,7 +101,9 @@ class Backups:
             identity = f"{backup.path}:{size}:{written}"
         return self._folder / hashlib.sha256(identity.encode()).hexdigest()[:24]
 
-    def _opened(self, archive: Archive, contents: Contents) -> OpenBackup:
+    def _opened(self, backup: BackupOption, archive: Archive, contents: Contents) -> OpenBackup:
+        said = manifest.read_beside(backup.path) if backup.path is not None else None
+        manifest.refuse_another(said, archive, contents)
         schema = self._app.declared.database_schema
         rows = {
             entry.name: contents.rows.get(entry.dump_id, 0)
@@ -106,7 +113,7 @@ class Backups:
         found = applied(archive, schema)
         migrations = None if found is None else tuple((row.app, row.name) for row in found)
         fetched = Fetched(
-            archive.path, contents.sha256, contents.bytes, rows, migrations, archive.header.database
+            archive.path, contents.sha256, contents.bytes, rows, migrations, archive.header.database, said
         )
         return OpenBackup(archive, contents, fetched)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tasks.core import paths
 from tasks.core.errors import NotConfigured
@@ -47,6 +47,31 @@ def _faults(error: ValidationError) -> list[str]:
         f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
         for fault in error.errors()
     ]
+
+
+class Drill(BaseModel):
+    """Where a backup of this application is tried, and what must be true of it then.
+
+    + on: the application of the same platform beside whose live data it is restored; it is never swapped in
+    + database: the environment variable that holds the URL of a database for it, instead of `on`
+    + room_bytes: the size that this database may reach, in bytes
+    + newest: by `table.column`, how many hours old the newest row may be
+    + checks: by what they say, SQL statements that must give true; they see the restored tables alone
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    on: str | None = None
+    database: Annotated[str | None, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = None
+    room_bytes: Annotated[int | None, Field(gt=0)] = None
+    newest: Mapping[Annotated[str, Field(pattern=r"^.+\..+$")], Annotated[float, Field(gt=0)]] = {}
+    checks: Mapping[str, str] = {}
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Drill:
+        if (self.on is None) == (self.database is None):
+            raise ValueError("one of `on` and `database` says where")
+        return self
 
 
 class Declared(BaseModel):
@@ -96,7 +121,8 @@ class Declared(BaseModel):
         int, Field(ge=0, description="Rows that may be lost beyond the signed list, as users go on writing.")
     ] = 1000
     pg_restore: Annotated[
-        Path | None, Field(description="The folder of pg_restore for strategy=drop; else it is looked for.")
+        Path | None,
+        Field(description="The folder of pg_restore (strategy=drop) and pg_dump; else they are looked for."),
     ] = None
     address: Annotated[
         str | None,
@@ -109,6 +135,9 @@ class Declared(BaseModel):
     count_command: Annotated[
         str | None,
         Field(description="A command whose last line is a number of rows, for a one-off; not 0 means well."),
+    ] = None
+    drill: Annotated[
+        Drill | None, Field(description="Where backups are tried regularly, and what must be true of them.")
     ] = None
     website: Annotated[
         Website,

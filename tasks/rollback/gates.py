@@ -185,7 +185,8 @@ def _archive(situation: Situation) -> Gate:
         "archive",
         True,
         f"read to its end: {number_of(len(fetched.rows), 'table')}, "
-        f"{number_of(sum(fetched.rows.values()), 'row')}",
+        f"{number_of(sum(fetched.rows.values()), 'row')}"
+        + (f"; its manifest agrees: {fetched.manifest.origin}" if fetched.manifest else ""),
     )
 
 

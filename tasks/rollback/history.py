@@ -60,7 +60,7 @@ class History:
         if self.data.dropping is not None and not self.data.dropping.confirmed:
             return self.data.dropping
         last = self.successes[0].finished if self.successes else None
-        staged = [m for m in self.data.stages if m.state == "proved" and (last is None or m.created > last)]
+        staged = [mark for mark in self.data.proved if last is None or mark.created > last]
         return staged[-1] if staged else None
 
     @property
@@ -72,7 +72,7 @@ class History:
 
     def resumable(self, release: str, backup: str) -> Mark | None:
         """What an earlier run for this commit ("" for none) and backup left: swap, drop or proved stage."""
-        staged = [mark for mark in self.data.stages if mark.state == "proved"]
+        staged = self.data.proved
         swapped = [mark for mark in (self.data.live,) if mark and mark.kind == "before"]
         dropped = [mark for mark in (self.data.dropping,) if mark]
         begun = [mark for mark in (*swapped, *dropped) if not mark.confirmed]

@@ -13,7 +13,7 @@ from tasks.core.errors import Refused
 
 NONE: Final = "none"
 STRATEGIES: Final = ("beside", "drop")
-WORDS: Final = ("tag", "backup", "strategy", "confirm", "signoff", "loss", "reason")
+WORDS: Final = ("tag", "backup", "strategy", "confirm", "signoff", "loss", "reason", "to")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Inputs:
     + confirm: the environment's name, typed out
     + signoff, loss: the data administrator's name, and the token of the list that was signed
     + reason: why, for the channel and the journal
+    + to: where a backup of our own goes; None has the platform make one
     + skips: gate by gate, the reason that stands in for it
     """
 
@@ -51,6 +52,7 @@ class Inputs:
     signoff: str | None = None
     loss: str | None = None
     reason: str | None = None
+    to: str | None = None
     skips: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -35,6 +35,11 @@ class Planned:
     plan: Plan
 
 
+def _is_staged(live: LiveFacts, intent: Intent) -> bool:
+    """Whether an earlier run has restored the backup already, and this one goes on from there."""
+    return any(mark.run == intent.run for mark in (*live.state.proved, *live.state.set_aside))
+
+
 class Planner:
     """Reads and plans for one application and one deploy; writes nothing but the cache."""
 
@@ -116,6 +121,13 @@ class Planner:
             source_problem=problem or github_problem,
             fetched=backup.fetched if backup else None,
             rehearsal=reading.find_rehearsal(app, intent, now),
+            expected=reading.expect(
+                app,
+                None if _is_staged(live, intent) else intent.backup,
+                backup.fetched.size if backup else None,
+                platform.successes if push and push.way != "nothing" else (),
+                dropping=intent.strategy == "drop",
+            ),
             stopped=standstill.stopped_before(app.journal, app.name, live.state.dropping),
         )
         return self._judged(situation, backup)

@@ -140,7 +140,7 @@ def _along(titles: Sequence[str]) -> list[str]:
 
 
 def _notes(situation: Situation) -> list[str]:
-    notes = []
+    notes = list(situation.expected.lines)
     declared = situation.declared
     if situation.live:
         for aside in situation.live.state.set_aside:
@@ -152,7 +152,7 @@ def _notes(situation: Situation) -> list[str]:
             f"Goes on after the swap of {mark.created:%Y-%m-%d %H:%M} UTC, which nothing has confirmed yet."
         )
     if situation.intent.moves_data and situation.live and situation.live.state.stages:
-        staged = [m.schema for m in situation.live.state.stages if m.state == "proved"]
+        staged = [mark.schema for mark in situation.live.state.proved]
         if staged and situation.intent.run in staged[-1]:
             notes.append(f"Goes on from {staged[-1]}, which an earlier run restored and proved.")
     if situation.stopped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from tasks.core.concurrent import side_by_side
@@ -10,8 +11,10 @@ from tasks.core.journal import Record
 from tasks.postgres import lock
 from tasks.postgres.connection import Target, connect
 from tasks.postgres.live import LiveFacts, read_live
+from tasks.rollback import expected
 from tasks.rollback.application import Application
 from tasks.rollback.choices import BackupOption, Deployed
+from tasks.rollback.expected import Expected
 from tasks.rollback.intent import Deploy, Intent, new_run
 from tasks.rollback.situation import Moving, Platform
 from tasks.scalingo.models import Backup, Deployment
@@ -86,6 +89,34 @@ def find_rehearsal(app: Application, intent: Intent, now: datetime) -> Record | 
         if record.get("commit") == commit and record.at >= since and _as_much_data(record, intent):
             found = record
     return found
+
+
+def expect(
+    app: Application,
+    backup: BackupOption | None,
+    size: int | None,
+    deployed: Sequence[Deployed] = (),
+    *,
+    dropping: bool = False,
+) -> Expected:
+    """How long it will take, from the journals in this folder and the platform's deployments.
+
+    + backup: what is to be restored; None where nothing is
+    + size: of its archive, where that is here and read already
+    + dropping: whether it is restored in the place of what is live
+    + deployed: the deployments to judge the next one by, the newest first; none where there is none to come
+    """
+    deploy = expected.from_deployments(deployed)
+    if backup is None:
+        return Expected(deploy=deploy)
+    records = app.journal.of_all()
+    of = size or backup.size
+    fetch = None if size else expected.from_the_past(of, expected.samples(records, "fetched"))
+    if dropping:
+        drop = expected.from_the_past(of, expected.samples(records, "dropped"))
+        return Expected(fetch=fetch, drop=drop, deploy=deploy)
+    restore = expected.from_the_past(of, expected.samples(records, "restored"))
+    return Expected(fetch=fetch, restore=restore or expected.from_the_benchmarks(of), deploy=deploy)
 
 
 def _as_much_data(record: Record, intent: Intent) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks.core.errors import Refused
 from tasks.core.journal import Record
 from tasks.core.prompts import choose
-from tasks.postgres.archive import stamp
+from tasks.postgres.archive import manifest, stamp
 from tasks.postgres.marks import DataState, Mark
 from tasks.rollback.application import Application
 from tasks.rollback.choices import (
@@ -239,11 +239,19 @@ def _backup(
     if wanted.kind == NONE:
         return None
     if wanted.kind == "file":
-        path = Path(wanted.value)
-        size, written = stamp(path)
-        moment = datetime.fromtimestamp(written / 1e9, UTC)
-        return BackupOption(f"file:{path.name}:{size}", path.name, moment, size, "done", path)
+        return file_backup(Path(wanted.value))
     return find_backup(platform.backups if wanted.kind == "id" else options, wanted)
+
+
+def file_backup(path: Path) -> BackupOption:
+    """A file as a backup, from when its manifest says, else from when it was written.
+
+    Raises `Refused` where its manifest can't be read.
+    """
+    size, written = stamp(path)
+    said = manifest.read_beside(path)
+    moment = said.began.astimezone(UTC) if said else datetime.fromtimestamp(written / 1e9, UTC)
+    return BackupOption(f"file:{path.name}:{size}", path.name, moment, size, "done", path)
 
 
 def _asked_the_same(wanted: BackupWanted, unfinished: Mark, target: Target | None) -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 from tasks.core.errors import AwaitingSignOff, Locked, OpsError, Refused, Stale
 from tasks.core.interrupts import Interrupts
 from tasks.core.journal import who
 from tasks.core.plan import Gate, gate_line, render
-from tasks.core.screen import Screen
+from tasks.core.screen import Screen, show_plan
 from tasks.core.wording import number_of
 from tasks.postgres import leftovers
 from tasks.postgres.connection import Target as Database
@@ -20,7 +20,9 @@ from tasks.postgres.connection import connect
 from tasks.postgres.lock import EnvironmentLock
 from tasks.rollback import confirmation, notices, resolve
 from tasks.rollback.application import Application
-from tasks.rollback.backups import Backups
+from tasks.rollback.backups import Backups, OpenBackup
+from tasks.rollback.cells import Action
+from tasks.rollback.choices import BackupOption
 from tasks.rollback.code import CodeSide
 from tasks.rollback.data import DataSide
 from tasks.rollback.dropping import Dropping
@@ -32,7 +34,7 @@ from tasks.rollback.resolve import Done
 from tasks.rollback.signoff import SignOff
 from tasks.rollback.situation import Situation
 from tasks.rollback.standstill import Standstill
-from tasks.rollback.transaction import Transaction
+from tasks.rollback.transaction import DROP_AND_RESTORE, StepTaken, Transaction
 from tasks.rollback.verification import Verification
 from tasks.rollback.work import Work
 
@@ -52,6 +54,7 @@ class Runner:
         self._screen = screen
         self._backups = Backups(app, screen)
         self._planner = Planner(app, deploy, inputs, self._backups)
+        self._fetched: dict[str, float] | None = None
 
     def plan(self) -> Planned | Done:
         """Read, resolve (asking at a terminal) and plan. Changes nothing. Raises as `Planner.plan`."""
@@ -60,25 +63,14 @@ class Runner:
         return self._planner.plan()
 
     def show(self, planned: Planned, *, full: bool) -> None:
-        """The plan on screen; colour repeats what the words say."""
-        self._show(render(planned.plan, full=full))
-
-    def _show(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            text = line.strip()
-            if text.startswith(("DESTROYS", "skipped")):
-                self._screen.warn(line)
-            elif text.startswith("REFUSED"):
-                self._screen.bad(line)
-            elif text.startswith("ok "):
-                self._screen.good(line)
-            else:
-                self._screen.line(line)
+        """The plan on screen."""
+        show_plan(self._screen, render(planned.plan, full=full))
 
     def _show_what_is_known_now(self, planned: Planned, fresh: Planned) -> None:
         """The gates whose answer is another than in the plan that was shown."""
         shown = {gate.name: gate.holds for gate in planned.plan.gates}
-        self._show(gate_line(gate) for gate in fresh.plan.gates if gate.holds is not shown.get(gate.name))
+        known = (gate for gate in fresh.plan.gates if gate.holds is not shown.get(gate.name))
+        show_plan(self._screen, map(gate_line, known))
 
     def refuse_where_gates_do(self, planned: Planned) -> None:
         """Raise `Refused` naming each gate that does not hold."""
@@ -112,13 +104,22 @@ class Runner:
             database = stack.enter_context(self._app.database())
             lock = stack.enter_context(EnvironmentLock.take(database, session, who=who()))
             self._end_leftovers(database, session)
-            backup = self._backups.fetch(intent.backup, interrupts.stop) if intent.backup else None
+            backup = self._fetch(intent.backup, interrupts.stop) if intent.backup else None
             fresh = self._planner.plan_again(planned, database, backup)
             self._check_still_true(planned, fresh)
             self._show_what_is_known_now(planned, fresh)
             self.refuse_where_gates_do(fresh)
             work = Work(self._app, fresh.situation, database, lock, self._backups, backup, self._screen)
             self._transact(fresh, work, interrupts.stop)
+
+    def _fetch(self, backup: BackupOption, stop: Callable[[], bool]) -> OpenBackup:
+        """The backup, read to its end; what that took is kept, for the next plan."""
+        if known := self._backups.cached(backup):
+            return known
+        began = time.monotonic()
+        opened = self._backups.fetch(backup, stop)
+        self._fetched = {"bytes": opened.fetched.size, "seconds": round(time.monotonic() - began, 2)}
+        return opened
 
     def _announce_stop(self, signal: str) -> None:
         self._screen.warn(f"{signal}: stopping at the next safe point; what it is will be said.")
@@ -222,7 +223,7 @@ class Runner:
     def _record(
         self,
         planned: Planned,
-        steps: list[Any],
+        steps: list[StepTaken],
         result: str,
         loss_token: str | None = None,
         error: str = "",
@@ -245,11 +246,24 @@ class Runner:
                 plan=planned.plan.digest,
                 gates=[asdict(gate) for gate in planned.plan.gates],
                 steps=[asdict(step) for step in steps],
+                fetched=self._fetched,
+                **_restored(planned.situation, steps),
                 loss_token=loss_token,
                 error=error or None,
             )
         except OpsError as problem:
             self._screen.warn(str(problem))
+
+
+def _restored(situation: Situation, steps: list[StepTaken]) -> dict[str, dict[str, float]]:
+    """Bytes and seconds of a backup that was restored, from which later plans estimate."""
+    parts = {Action.STAGE.value: "restored", DROP_AND_RESTORE: "dropped"}
+    fetched = situation.fetched
+    return {
+        parts[step.title]: {"bytes": fetched.size, "seconds": step.seconds}
+        for step in steps
+        if fetched is not None and step.title in parts and step.result == "done"
+    }
 
 
 def _gate_names(gates: tuple[Gate, ...]) -> str:

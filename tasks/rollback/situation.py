@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from tasks.core.journal import Record
 from tasks.django.migrations import Verdict
 from tasks.git.plan import PushPlan
+from tasks.postgres.archive.manifest import Manifest
 from tasks.postgres.assess import Refusal
 from tasks.postgres.live import LiveFacts
 from tasks.postgres.marks import Mark
 from tasks.rollback.choices import BackupOption, Deployed
 from tasks.rollback.declared import Declared
+from tasks.rollback.expected import Expected
 from tasks.rollback.inputs import Inputs
 from tasks.rollback.intent import Intent
 
@@ -36,6 +38,7 @@ class Fetched:
     + rows: by table of the restored schema
     + migrations: (app, name) that are applied in it; None where it has no django_migrations
     + database: the name of the database that it was made from
+    + manifest: what was said of it when it was made, and is so; None where it has none
     """
 
     path: Path
@@ -44,6 +47,7 @@ class Fetched:
     rows: Mapping[str, int]
     migrations: tuple[tuple[str, str], ...] | None
     database: str = ""
+    manifest: Manifest | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class Situation:
     left_as_it_is: Sequence[str] = ()
     migrations: Verdict | None = None
     rehearsal: Record | None = None
+    expected: Expected = field(default_factory=Expected)
     postdeploy: str | None = None
     stopped: str = ""
     """Containers that an earlier run has stopped and nobody has started since, as `web 1, worker 1`."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from tasks.core.errors import Interrupted, OpsError, PersonNeeded, PutBack
 from tasks.core.screen import Screen
@@ -21,6 +21,7 @@ from tasks.rollback.intent import Deploy, Intent
 from tasks.rollback.standstill import Standstill, brought_back_after
 from tasks.rollback.verification import Verification
 
+DROP_AND_RESTORE: Final = "drop what is live and restore the backup in its place"
 _SAME_ACTION_AT_MOST = 3
 
 
@@ -113,7 +114,7 @@ class Transaction:
 
     def _title(self, action: Action) -> str:
         if action is Action.STAGE and self.intent.strategy == "drop":
-            return "drop what is live and restore the backup in its place"
+            return DROP_AND_RESTORE
         return action.value
 
     def _takes_data_away(self, action: Action, data: Data) -> bool:

@@ -78,6 +78,21 @@ def test_a_wrong_check_is_named(check: dict[str, str], sentence: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("drill", "sentence"),
+    [
+        ({}, "one of `on` and `database` says where"),
+        ({"on": "a", "database": "B"}, "one of `on` and `database` says where"),
+        ({"on": "a", "newest": {"place": 1}}, "String should match pattern"),
+        ({"on": "a", "check": {}}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_wrong_drill_is_named(drill: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(NotConfigured, match="drill") as refused:
+        declared({**GOOD, "website": {}, "drill": drill}, "app")
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("words", "shown"),
     [
         (["python", "-c", "'print(6 * 7)'"], "42"),

@@ -39,13 +39,16 @@ _VARYING = [
     (r"\d+ rows? (go|come|change)(es|s)?\b", r"N rows \1"),
     (r"\d+ (?=in suggestions_suggestion)", "N "),
     (r"\d+ CSV files?:", "N CSV files:"),
+    (r"How long: about .*", "How long: about RANGE"),
+    (r"(restore it and prove it|build and boot): .*", r"\1: RANGE (SOURCE)"),
     (r"N in auth_user, |1 in auth_user, |1 ligne dans auth_user, ", ""),
     (r"\d+ lignes? (?=dans suggestions_suggestion)", "N lignes "),
     (r"\d+ static files", "N static files"),
 ]
 # What only a slow machine shows, another Python, or an account that other tests have made anew.
 _PASSING = re.compile(
-    r"(Restoring beside|Fetching the backup|Reading the backup to its end): |The swap waits"
+    r"fetch and read the backup: "
+    r"|(Restoring beside|Fetching the backup|Reading the backup to its end): |The swap waits"
     r"|- (auth_user|account|django_migrations) ?.*|\S+/(auth_user|django_migrations)\.csv"
     r"|\|.*(asks for|is there|Using Python)"
 )

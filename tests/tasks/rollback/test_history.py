@@ -210,3 +210,10 @@ def test_runs_that_went_on_from_a_landed_push_or_moved_nothing_left_no_release()
     refused = record(13, commit=GOOD, commit_before=BAD, moved=False)
     undone = record(13, deploy="undo", commit=BAD, commit_before=GOOD)
     assert History(ROLLED_BACK, DataState(), (went_on, refused, undone)).left == frozenset()
+
+
+def test_no_run_goes_on_from_the_copy_of_a_drill() -> None:
+    copy = Mark("new", "run", "proved", backup="b1", details={"drill": True})
+    history = History((), DataState(stages=(copy,)))
+    assert history.unfinished is None
+    assert history.resumable("", "b1") is None
