@@ -31,7 +31,7 @@ def test_deploys_are_prose(path: Path) -> None:
     assert len(text.splitlines()) < 60
     imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
     modules = {node.module for node in imports if isinstance(node, ast.ImportFrom)}
-    assert modules <= {"pyinfra", "tasks.rollback"}
+    assert modules <= {"pyinfra", "tasks.bring_back", "tasks.rollback"}
     assert not [node for node in imports if isinstance(node, ast.Import)]
 
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tasks.postgres import marks
+from tasks.postgres import generations, marks
 from tasks.postgres.connection import Connection, Target, explained, results
 from tasks.postgres.dependencies import Edge, edges_of, edges_query
+from tasks.postgres.generations import Generation
 from tasks.postgres.grants import GRANTS_IN, Grant, grants_of
 from tasks.postgres.inventory import Inventory, inventory_of, objects_query, sequences_query
 from tasks.postgres.sql import ident, literal, qualified
@@ -47,6 +48,7 @@ class LiveFacts:
     + long_transactions: open for more than five seconds
     + may_create_schema, may_use_schema: the role's rights that a restore needs
     + state: what the marks say
+    + generations: what is kept of earlier data, with its size
     """
 
     version: int
@@ -68,6 +70,7 @@ class LiveFacts:
     may_create_schema: bool = True
     may_use_schema: bool = True
     state: marks.DataState = field(default_factory=marks.DataState)
+    generations: tuple[Generation, ...] = ()
 
 
 _SERVER = """
@@ -121,25 +124,37 @@ def read_live(connection: Connection, target: Target) -> LiveFacts:
     namespace = literal(ident(schema))
     migrations = qualified(schema, "django_migrations")
     with explained(f"Reading what is in the {target.title}"):
-        server, objects, sequences, edges, tables, extensions, long, published, policies, grants, state = (
-            results(
-                connection,
-                ";".join(
-                    [
-                        _SERVER.format(schema=literal(schema), migrations=literal(migrations)),
-                        objects_query(schema),
-                        sequences_query(schema),
-                        edges_query([schema]),
-                        _TABLES.format(namespace=namespace),
-                        "select extname, extversion from pg_extension order by 1",
-                        _LONG,
-                        _PUBLISHED.format(namespace=namespace),
-                        _POLICIES.format(namespace=namespace),
-                        GRANTS_IN.format(schema=literal(schema)),
-                        marks.QUERY,
-                    ]
-                ),
-            )
+        (
+            server,
+            objects,
+            sequences,
+            edges,
+            tables,
+            extensions,
+            long,
+            published,
+            policies,
+            grants,
+            state,
+            aside,
+        ) = results(
+            connection,
+            ";".join(
+                [
+                    _SERVER.format(schema=literal(schema), migrations=literal(migrations)),
+                    objects_query(schema),
+                    sequences_query(schema),
+                    edges_query([schema]),
+                    _TABLES.format(namespace=namespace),
+                    "select extname, extversion from pg_extension order by 1",
+                    _LONG,
+                    _PUBLISHED.format(namespace=namespace),
+                    _POLICIES.format(namespace=namespace),
+                    GRANTS_IN.format(schema=literal(schema)),
+                    marks.QUERY,
+                    generations.QUERY,
+                ]
+            ),
         )
         (
             version,
@@ -180,4 +195,5 @@ def read_live(connection: Connection, target: Target) -> LiveFacts:
         may_create_schema=bool(may_create),
         may_use_schema=bool(may_use),
         state=marks.state_of(state),
+        generations=generations.generations_of(aside),
     )

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Final
 
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
-from tasks.core.errors import NotConfigured, Refused
 from tasks.core.interrupts import end_at_ctrl_c
-from tasks.core.prompts import at_terminal
 from tasks.core.screen import HostScreen
 from tasks.core.step import Step, refusing_in_words
-from tasks.postgres.marks import Mark
-from tasks.rollback import confirmation, setting_aside
+from tasks.rollback import confirmation, invocation, setting_aside
 from tasks.rollback.application import Application
-from tasks.rollback.declared import Declared, declared
 from tasks.rollback.gates import SKIPPABLE
 from tasks.rollback.inputs import parse
 from tasks.rollback.intent import Deploy
 from tasks.rollback.planner import Planned
 from tasks.rollback.resolve import Done
 from tasks.rollback.runner import Runner
+from tasks.rollback.setting_aside import Forgetting
 from tasks.rollback.verification import Verification
-from tasks.scalingo.connector import ScalingoConnector
 
 Steps = Generator[Step, None, None]
 _AGREED: Final = frozenset({"confirm", "signoff", "loss", "reason"})
@@ -87,14 +82,15 @@ def forgotten() -> Steps:
         forgotten(name="Drop what was set aside")
     """
     with refusing_in_words(host):
-        app, screen = _application(host), HostScreen(host)
+        app, screen = invocation.application(host), HostScreen(host)
         if host.name not in _chosen:
             _chosen[host.name] = _choose_and_show(app, screen)
         chosen = _chosen[host.name]
         if chosen is None:
-            host.noop("nothing is set aside")
+            host.noop("nothing is to be dropped")
             return
-    yield Step(f"Drop {chosen.schema}", lambda: setting_aside.forget(app, chosen, screen))
+    names = ", ".join(mark.schema for mark in chosen.goes)
+    yield Step(f"Drop {names}", lambda: setting_aside.forget(app, chosen, screen))
 
 
 @operation(is_idempotent=False)
@@ -108,22 +104,29 @@ def verified() -> Steps:
         verified(name="Verify what users see")
     """
     with refusing_in_words(host):
-        app, screen = _application(host), HostScreen(host)
+        app, screen = invocation.application(host), HostScreen(host)
     yield Step("Look at the pages", lambda: Verification(app, None, screen).require())
 
 
-_chosen: dict[str, Mark | None] = {}
+_chosen: dict[str, Forgetting | None] = {}
 
 
-def _choose_and_show(app: Application, screen: HostScreen) -> Mark | None:
+def _choose_and_show(app: Application, screen: HostScreen) -> Forgetting | None:
     """Ask, show and have it confirmed once: what was shown is what is dropped."""
-    _refuse_a_run_that_could_not_be_answered()
-    chosen = setting_aside.choose(app, host.data.get("set_aside"))
+    invocation.refuse_a_run_that_could_not_be_answered()
+    given = host.inventory.get_override_data()  # type: ignore[no-untyped-call]
+    chosen = setting_aside.choose(app, setting_aside.asked(invocation.data(host), given))
     if chosen is None:
         screen.line("Nothing to change: nothing is set aside.")
         return None
-    screen.warn(f"- {setting_aside.described(chosen)}: dropped for good")
-    if not _is_dry():
+    for mark in chosen.goes:
+        screen.warn(f"- {chosen.line(mark)}: dropped for good")
+    for mark, reason in chosen.stays:
+        screen.line(f"  {chosen.line(mark)}: stays, {reason}")
+    if not chosen.goes:
+        screen.line("Nothing to change: all of it stays.")
+        return None
+    if not invocation.is_dry():
         confirmation.require(app.declared, host.data.get("confirm"))
     return chosen
 
@@ -143,73 +146,19 @@ def _run(deploy: Deploy) -> Steps:
 
 def _plan_and_show(host: Host, deploy: Deploy) -> tuple[Runner, Planned | Done]:
     """Plan once: in prepare, or under `-y`, where pyinfra skips prepare, at the start of execute."""
-    _refuse_a_run_that_could_not_be_answered()
-    _refuse_several_applications()
+    invocation.refuse_a_run_that_could_not_be_answered()
+    invocation.refuse_several_applications()
     screen = HostScreen(host)
-    given = host.inventory.get_override_data()  # type: ignore[no-untyped-call]
-    inputs = parse(_data(host), SKIPPABLE, takes=_TAKES[deploy], given=given)
-    runner = Runner(_application(host), deploy, inputs, screen)
+    inputs = parse(invocation.data(host), SKIPPABLE, takes=_TAKES[deploy], given=invocation.given(host))
+    runner = Runner(invocation.application(host), deploy, inputs, screen)
     planned = runner.plan()
     if isinstance(planned, Done):
         screen.good(planned.sentence)
         screen.line("Nothing to change.")
     else:
         runner.show(planned, full=bool(state.config.DIFF))
-        if not _is_dry():
+        if not invocation.is_dry():
             runner.refuse_where_gates_do(planned)
             runner.confirm()
     _planned[host.name] = (runner, planned)
     return runner, planned
-
-
-def _application(host: Host) -> Application:
-    connector = host.connector
-    if not isinstance(connector, ScalingoConnector):
-        raise NotConfigured(
-            f"Working on {host.name}",
-            "it is not an application on Scalingo",
-            next_step="write it as @scalingo/NAME in the inventory's group `interface`",
-        )
-    found: Declared = declared(_data(host), host.name)
-    return Application(connector.app, found, connector.client)
-
-
-def _is_dry() -> bool:
-    """Whether this is a review: pyinfra keeps the flag to its command line."""
-    return "--dry" in sys.argv
-
-
-def _refuse_a_run_that_could_not_be_answered() -> None:
-    """Without a terminal, pyinfra's own question before it executes ends in a traceback."""
-    if _changes_are_shown_first() and not _is_dry() and not at_terminal():
-        raise Refused(
-            "Running without a terminal",
-            "nobody could answer the questions",
-            state="nothing was changed",
-            next_step="add -y and give the inputs as --data NAME=VALUE, or review with --dry",
-        )
-
-
-def _refuse_several_applications() -> None:
-    """One at a time: each has its own questions, sign-off and undo."""
-    names = [
-        one.name for one in host.inventory.get_group("interface") if one in state.inventory.get_active_hosts()
-    ]
-    if len(names) > 1:
-        raise Refused(
-            "Working on several applications",
-            ", ".join(names),
-            state="nothing was changed",
-            next_step="take them one by one: --limit NAME",
-        )
-
-
-def _changes_are_shown_first() -> bool:
-    """False under `-y`: operations then run in execute alone."""
-    return bool(state.should_check_for_changes())  # type: ignore[no-untyped-call]
-
-
-def _data(host: Host) -> dict[str, Any]:
-    """The host's data, groups' and command line's included."""
-    found: dict[str, Any] = host.data.dict()  # type: ignore[no-untyped-call]
-    return found

@@ -9,6 +9,7 @@ from tasks.git.mirror import Commit
 from tasks.rollback.choices import age_text
 from tasks.rollback.gates import gates
 from tasks.rollback.intent import Deploy
+from tasks.rollback.setting_aside import described
 from tasks.rollback.situation import Situation
 
 _TITLES = {
@@ -134,8 +135,8 @@ def _notes(situation: Situation) -> list[str]:
     notes = []
     declared = situation.declared
     if situation.live:
-        for aside in situation.live.state.set_aside:
-            notes.append(f"Set aside already: {aside.schema} since {aside.created:%Y-%m-%d %H:%M} UTC")
+        for kept in situation.live.generations:
+            notes.append(f"Kept: {described(kept.mark, situation.now, kept.bytes)}")
     if mark := situation.swapped_by:
         notes.append(
             f"Goes on after the swap of {mark.created:%Y-%m-%d %H:%M} UTC, which nothing has confirmed yet."
