@@ -3,8 +3,11 @@
     pyinfra inventories/prod.py deploys/forget.py                            asks which
     pyinfra inventories/prod.py deploys/forget.py -y --data set_aside=before_20260131_040112 \
         --data confirm=prod
+    pyinfra inventories/prod.py deploys/forget.py --data older_than=30d      all that is older
+    pyinfra inventories/prod.py deploys/forget.py --data keep=2              all but the newest two
 
-Drops nothing outside the schema that is named, and refuses where something outside depends on it.
+What an undo needs goes by its name alone. Drops nothing outside the schemas that are shown, and refuses
+where something outside depends on them.
 """
 
 from pyinfra import host

@@ -31,7 +31,7 @@ def test_deploys_are_prose(path: Path) -> None:
     assert len(text.splitlines()) < 60
     imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
     modules = {node.module for node in imports if isinstance(node, ast.ImportFrom)}
-    assert modules <= {"pyinfra", "tasks.rollback", "tasks.backup", "tasks.drill"}
+    assert modules <= {"pyinfra", "tasks.backup", "tasks.bring_back", "tasks.drill", "tasks.rollback"}
     assert not [node for node in imports if isinstance(node, ast.Import)]
 
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tasks.postgres import marks
+from tasks.postgres import generations, marks
 from tasks.postgres.connection import Connection, Target, explained, results
 from tasks.postgres.dependencies import Edge, edges_of, edges_query
+from tasks.postgres.generations import Generation
 from tasks.postgres.grants import GRANTS_IN, Grant, grants_of
 from tasks.postgres.inventory import Inventory, inventory_of, objects_query, sequences_query
 from tasks.postgres.sql import ident, literal, qualified
@@ -50,6 +51,7 @@ class LiveFacts:
     + may_create_schema, may_use_schema: the role's rights that a restore needs
     + state: what the marks say
     + database: its name
+    + generations: what is kept of earlier data, with its size
     """
 
     version: int
@@ -72,6 +74,7 @@ class LiveFacts:
     may_use_schema: bool = True
     state: marks.DataState = field(default_factory=marks.DataState)
     database: str = ""
+    generations: tuple[Generation, ...] = ()
 
 
 _SERVER = """
@@ -120,7 +123,19 @@ def read_live(connection: Connection, target: Target) -> LiveFacts:
     namespace = literal(ident(schema))
     migrations = qualified(schema, "django_migrations")
     with explained(f"Reading what is in the {target.title}"):
-        server, objects, sequences, edges, tables, extensions, long, policies, grants, state = results(
+        (
+            server,
+            objects,
+            sequences,
+            edges,
+            tables,
+            extensions,
+            long,
+            policies,
+            grants,
+            state,
+            aside,
+        ) = results(
             connection,
             ";".join(
                 [
@@ -134,6 +149,7 @@ def read_live(connection: Connection, target: Target) -> LiveFacts:
                     _POLICIES.format(namespace=namespace),
                     GRANTS_IN.format(schema=literal(schema)),
                     marks.QUERY,
+                    generations.QUERY,
                 ]
             ),
         )
@@ -179,4 +195,5 @@ def read_live(connection: Connection, target: Target) -> LiveFacts:
         may_use_schema=bool(may_use),
         state=marks.state_of(state),
         database=target.database,
+        generations=generations.generations_of(aside),
     )

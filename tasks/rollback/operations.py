@@ -12,7 +12,6 @@ from pyinfra.context import host, state
 from tasks.core.interrupts import end_at_ctrl_c
 from tasks.core.screen import HostScreen
 from tasks.core.step import Step, refusing_in_words
-from tasks.postgres.marks import Mark
 from tasks.rollback import confirmation, invocation, setting_aside
 from tasks.rollback.application import Application
 from tasks.rollback.gates import SKIPPABLE
@@ -21,6 +20,7 @@ from tasks.rollback.intent import Deploy
 from tasks.rollback.planner import Planned
 from tasks.rollback.resolve import Done
 from tasks.rollback.runner import Runner
+from tasks.rollback.setting_aside import Forgetting
 from tasks.rollback.verification import Verification
 
 Steps = Generator[Step, None, None]
@@ -87,9 +87,10 @@ def forgotten() -> Steps:
             _chosen[host.name] = _choose_and_show(app, screen)
         chosen = _chosen[host.name]
         if chosen is None:
-            host.noop("nothing is set aside")
+            host.noop("nothing is to be dropped")
             return
-    yield Step(f"Drop {chosen.schema}", lambda: setting_aside.forget(app, chosen, screen))
+    names = ", ".join(mark.schema for mark in chosen.goes)
+    yield Step(f"Drop {names}", lambda: setting_aside.forget(app, chosen, screen))
 
 
 @operation(is_idempotent=False)
@@ -107,17 +108,24 @@ def verified() -> Steps:
     yield Step("Look at the pages", lambda: Verification(app, None, screen).require())
 
 
-_chosen: dict[str, Mark | None] = {}
+_chosen: dict[str, Forgetting | None] = {}
 
 
-def _choose_and_show(app: Application, screen: HostScreen) -> Mark | None:
+def _choose_and_show(app: Application, screen: HostScreen) -> Forgetting | None:
     """Ask, show and have it confirmed once: what was shown is what is dropped."""
     invocation.refuse_a_run_that_could_not_be_answered()
-    chosen = setting_aside.choose(app, host.data.get("set_aside"))
+    given = host.inventory.get_override_data()  # type: ignore[no-untyped-call]
+    chosen = setting_aside.choose(app, setting_aside.asked(invocation.data(host), given))
     if chosen is None:
         screen.line("Nothing to change: nothing is set aside.")
         return None
-    screen.warn(f"- {setting_aside.described(chosen)}: dropped for good")
+    for mark in chosen.goes:
+        screen.warn(f"- {chosen.line(mark)}: dropped for good")
+    for mark, reason in chosen.stays:
+        screen.line(f"  {chosen.line(mark)}: stays, {reason}")
+    if not chosen.goes:
+        screen.line("Nothing to change: all of it stays.")
+        return None
     if not invocation.is_dry():
         confirmation.require(app.declared, host.data.get("confirm"))
     return chosen

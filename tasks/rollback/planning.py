@@ -11,6 +11,7 @@ from tasks.git.mirror import Commit
 from tasks.rollback.choices import age_text
 from tasks.rollback.gates import gates
 from tasks.rollback.intent import Deploy
+from tasks.rollback.setting_aside import described
 from tasks.rollback.situation import Situation
 
 _TITLES = {
@@ -143,8 +144,8 @@ def _notes(situation: Situation) -> list[str]:
     notes = list(situation.expected.lines)
     declared = situation.declared
     if situation.live:
-        for aside in situation.live.state.set_aside:
-            notes.append(f"Set aside already: {aside.schema} since {aside.created:%Y-%m-%d %H:%M} UTC")
+        for kept in situation.live.generations:
+            notes.append(f"Kept: {described(kept.mark, situation.now, kept.bytes)}")
         if situation.intent.moves_data and situation.intent.strategy == "beside":
             notes += _along(situation.live.ties.titles)
     if mark := situation.swapped_by:

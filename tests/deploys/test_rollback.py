@@ -65,9 +65,11 @@ def test_code_and_data_go_back_are_verified_and_undone(protected: Operator, prep
     assert f"```\n{staged.told_to_type}\n```" in messages
 
 
-@pytest.mark.parametrize("deploy", ["rollback", "restore", "undo", "forget", "verify"])
+@pytest.mark.parametrize("deploy", ["rollback", "restore", "undo", "forget", "verify", "bring_back"])
 def test_dry_writes_nothing(preprod: Operator, deploy: str) -> None:
-    inputs = {"tag": "v1.0.0", "backup": "latest", "set_aside": "before_x"} if deploy != "undo" else {}
+    inputs = {"tag": "v1.0.0", "backup": "latest", "set_aside": "before_x"}
+    if deploy in ("undo", "bring_back"):
+        inputs = {}
     with preprod.control.no_writes() as violations:
         preprod.run(deploy, "--dry", "--diff", yes=False, **inputs)
     assert violations == []

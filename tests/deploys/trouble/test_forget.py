@@ -21,7 +21,9 @@ NEWER = replace(OLDER, run="r3", number=2, created=THEN + timedelta(days=1))
 
 def test_the_mark_of_a_restore_by_dropping_that_has_ended_can_go() -> None:
     assert droppable(DataState(set_aside=(OLDER,), dropping=DROP)) == (OLDER, DROP)
-    assert described(DROP) == "drop_r2, the empty mark of the restore by dropping of 2026-01-31 04:00 UTC"
+    assert (
+        described(DROP, THEN) == "drop_r2, the empty mark of the restore by dropping of 2026-01-31 04:00 UTC"
+    )
 
 
 @pytest.mark.parametrize("drop", [replace(DROP, state="dropping"), replace(DROP, confirmed=False), None])

@@ -30,7 +30,7 @@ _VARYING = [
     (r"(?<=Deployment )[0-9a-f]{8}", "HASH"),
     (r"(?<![v\d.<>=])\d+\.\d+\.\d+\b", "VERSION"),
     (r"\d+(\.\d+)? (ms|s|h|kB|MB|B)\b", r"N \2"),
-    (r"\d+ min old", "N min old"),
+    (r"\d+ min (old|ago)", r"N min \1"),
     (r"\d+ free connections", "N free connections"),
     (r"about [\d,]+ rows?", "about N rows"),
     (r" at attempt \d+", ""),
