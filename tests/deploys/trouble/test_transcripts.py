@@ -44,6 +44,8 @@ _VARYING = [
     (r"N in auth_user, |1 in auth_user, |1 ligne dans auth_user, ", ""),
     (r"\d+ lignes? (?=dans suggestions_suggestion)", "N lignes "),
     (r"\d+ static files", "N static files"),
+    (r"\bsandbox_dem_\d+", "DATABASE"),
+    (r"(?<=in full: )\d+ tables", "N tables"),
 ]
 # What only a slow machine shows, another Python, or an account that other tests have made anew.
 _PASSING = re.compile(
