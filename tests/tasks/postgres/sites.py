@@ -81,7 +81,9 @@ class Site:
             connection.execute("ALTER SCHEMA public OWNER TO superuser")
             connection.execute(f"GRANT ALL ON DATABASE {self.database.name} TO {self.role}")
             connection.execute(f"GRANT ALL ON SCHEMA public TO {self.role}")
-            connection.execute("CREATE EXTENSION pg_trgm SCHEMA public")
+            extensions = connection.execute("SELECT name FROM pg_available_extensions").fetchall()
+            extension = "pg_trgm" if ("pg_trgm",) in extensions else "vector"
+            connection.execute(f"CREATE EXTENSION {extension} SCHEMA public")
             connection.execute(f"CREATE ROLE {self.reader} LOGIN PASSWORD '{ROLE_PASSWORD}'")
             connection.execute(f"GRANT USAGE ON SCHEMA public TO {self.reader}")
         with self.connect() as connection:
