@@ -74,7 +74,7 @@ def test_rows_are_a_tables_own(copy: Connection) -> None:
 @pytest.mark.parametrize(
     ("query", "answer", "problem"),
     [
-        ("select count(*) = 3 from child", True, ""),
+        ("select count(*) = 4 from child", True, ""),
         ("select exists (select from live_only)", None, "what is live there"),
         ("select sly()", None, "what is live there"),
         ("select n = 1 from seen", None, "what is live there"),
