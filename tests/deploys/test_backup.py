@@ -83,9 +83,13 @@ def test_a_restore_checks_itself_against_the_manifest(preprod: Operator, archive
     ("change", "sentence"),
     [
         ({"sha256": "0" * 64}, "its manifest says 000000000000..."),
-        ({"rows": {"public.places_place": 7}}, "public.places_place has "),
-        ({"size": 7}, "its manifest says 7"),
-        ({"migrations": []}, "its migrations are others: admin.0001_initial"),
+        pytest.param(
+            {"rows": {"public.places_place": 7}}, "public.places_place has ", marks=pytest.mark.slow
+        ),
+        pytest.param({"size": 7}, "its manifest says 7", marks=pytest.mark.slow),
+        pytest.param(
+            {"migrations": []}, "its migrations are others: admin.0001_initial", marks=pytest.mark.slow
+        ),
         ({"sha256": "?"}, "sha256: String should match pattern"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -149,6 +153,7 @@ def test_a_protected_environment_wants_its_name(protected: Operator) -> None:
     assert protected.run("backup", confirm="prod").code == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
 def test_nothing_is_kept_of_a_dump_that_was_stopped(
     preprod: Operator, tmp_path: Path, number: signal.Signals

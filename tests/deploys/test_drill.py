@@ -76,6 +76,7 @@ def test_a_backup_is_tried_measured_and_removed(protected: Operator, untouched: 
     assert "own run" in plan.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -115,6 +116,17 @@ def test_a_release_that_does_not_know_its_migrations_fails_it(
     )
 
 
+def test_a_check_that_does_not_hold_fails_the_drill(protected: Operator, untouched: Operator) -> None:
+    failed = drill(protected, drill=declared(checks={"impossible": "select false"}))
+    assert failed.code == 1, failed.text
+    assert "FAILED   impossible: it gave false" in failed.text
+    assert protected.journal()[-1]["result"] == "failed"
+    told = protected.control.messages()[-1]["message"]
+    assert "Exercice de restauration de `sandbox-demo` (sandbox) : échec" in told
+    assert "En échec : « impossible »" in told
+
+
+@pytest.mark.slow
 def test_a_damaged_archive_fails_it(protected: Operator, untouched: Operator, tmp_path: Path) -> None:
     assert protected.run("backup", to=str(tmp_path)).code == 0
     (path,) = tmp_path.glob("*.dump")
@@ -180,6 +192,7 @@ def test_where_none_is_declared_it_says_so(preprod: Operator) -> None:
     assert "declare `drill`" in missing.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
 def test_a_drill_that_is_stopped_leaves_nothing_or_the_next_one_removes_it(
     protected: Operator, untouched: Operator, number: signal.Signals

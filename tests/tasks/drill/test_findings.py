@@ -26,6 +26,8 @@ alter table new_x.child add constraint "simple two" foreign key (a, b) reference
   not valid;
 alter table new_x.child add constraint full_two foreign key (f_a, f_b) references new_x."Odd ""p" (a, b)
   match full not valid;
+create table new_x.child_heir () inherits (new_x.child);
+insert into new_x.child_heir values (9, 99, 9, 9, 9, 9);
 create table new_x.parted (id int, day date, parent int) partition by range (day);
 create table new_x.parted_1 partition of new_x.parted for values from ('2026-01-01') to ('2027-01-01');
 insert into new_x.parted values (1, '2026-05-05', 1);
@@ -72,7 +74,7 @@ def test_rows_are_a_tables_own(copy: Connection) -> None:
 @pytest.mark.parametrize(
     ("query", "answer", "problem"),
     [
-        ("select count(*) = 3 from child", True, ""),
+        ("select count(*) = 4 from child", True, ""),
         ("select exists (select from live_only)", None, "what is live there"),
         ("select sly()", None, "what is live there"),
         ("select n = 1 from seen", None, "what is live there"),
