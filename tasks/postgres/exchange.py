@@ -95,13 +95,12 @@ def named(inventory: Inventory) -> set[tuple[str, str]]:
 
 
 def obstacles(sides: Sides) -> list[str]:
-    """Why these two sides can't be exchanged, in words; empty where they can."""
+    """Why these two sides can't be exchanged, in words, ties apart; empty where they can."""
     found = [
         f"{item.thing.title} is of a kind that can't be moved"
         for item in (*sides.live.moved, *sides.incoming.moved)
         if item.kind not in MOVABLE
     ]
-    found += [obstacle.sentence for obstacle in sides.ties.obstacles]
     staying = {(item.kind, item.name) for item in sides.live.staying}
     found += [
         f"{item.thing.title} would meet one of the same name, which belongs to another role"

@@ -22,7 +22,15 @@ from psycopg import errors as pg
 from tasks.core.errors import Interrupted, OpsError, PersonNeeded, Refused, Stale
 from tasks.core.wording import number_of
 from tasks.postgres import leftovers, marks
-from tasks.postgres.connection import Connection, Target, check_not_pooled, connect, explain, is_cut
+from tasks.postgres.connection import (
+    Connection,
+    Target,
+    check_not_pooled,
+    connect,
+    explain,
+    explained,
+    is_cut,
+)
 from tasks.postgres.exchange import (
     BUSY,
     CHANGED,
@@ -38,7 +46,7 @@ from tasks.postgres.exchange import (
 from tasks.postgres.inventory import LiveObject
 from tasks.postgres.marks import Mark
 from tasks.postgres.sql import ident, message
-from tasks.postgres.ties.model import OUTWARD, UNVALIDATED, Key, keys_in
+from tasks.postgres.ties.model import OUTWARD, UNVALIDATED, Key, Obstacle, keys_in
 from tasks.postgres.ties.rehearsal import rehearse
 
 # How long a lost connection is tried anew before a person is asked: a tunnel that comes back takes seconds.
@@ -135,6 +143,25 @@ def take_back(
     return _Exchange(target, run, last.schema, mark, outward, None, lock_pid, deadline, stop, waiting).go()
 
 
+def try_take_back(target: Target, run: str, schema: str) -> list[Obstacle]:
+    """What other schemas need that the data set aside in `schema` can't give them; nothing is changed.
+
+    Tried on the server, in a transaction that is rolled back. Empty where `schema` is not the last set aside.
+    """
+    with (
+        explained("Trying what depends on the live objects on those set aside"),
+        connect(target, run, "try") as connection,
+    ):
+        last = marks.read(connection).live
+        if last is None or last.schema != schema:
+            return []
+        ties = read_sides(connection, target.schema, schema).ties
+        return [
+            *ties.obstacles,
+            *rehearse(connection, target.schema, schema, ties, keys_in(last.details, OUTWARD)),
+        ]
+
+
 def adopt(connection: Connection, stage: Mark, run: str, fence: int = 0) -> Mark:
     """Make an earlier run's proved stage this run's own: the schema is renamed and its mark rewritten."""
     if stage.run == run:
@@ -211,15 +238,20 @@ class _Exchange:
         state = marks.read(connection)
         sides = read_sides(connection, self.target.schema, self.incoming)
         sides = replace(sides, ties=sides.ties.with_valid(_waiting_keys(state)))
-        problems = obstacles(sides)
+        untied = [
+            *sides.ties.obstacles,
+            *rehearse(connection, self.target.schema, self.incoming, sides.ties, self.outward),
+        ]
+        problems = [*obstacles(sides), *(found.sentence for found in untied)]
         if self.mark.kind == "before" and not sides.incoming.objects:
             problems.append(f"there is nothing in {self.incoming}")
-        problems += [
-            found.sentence
-            for found in rehearse(connection, self.target.schema, self.incoming, sides.ties, self.outward)
-        ]
         if problems:
-            raise Refused(self.attempted, "; ".join(problems), state="nothing was changed")
+            raise Refused(
+                self.attempted,
+                "; ".join(problems),
+                state="nothing was changed",
+                next_step="; ".join(sorted({found.way_out for found in untied})),
+            )
         details = {
             **self.mark.details,
             OUTWARD: [key.as_json() for key in sides.ties.outward],

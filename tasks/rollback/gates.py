@@ -35,6 +35,8 @@ def gates(situation: Situation) -> tuple[Gate, ...]:
         found += [_room(situation), _archive(situation), _origin(situation)]
     if situation.intent.set_aside is None:
         found.append(_migrations(situation))
+    elif situation.refusals:
+        found.append(_other_schemas(situation))
     if situation.declared.rehearse_in and situation.intent.deploy is not Deploy.UNDO:
         found.append(_rehearsal(situation))
     return tuple(_with_skip(gate, situation) for gate in found)
@@ -209,6 +211,12 @@ def _origin(situation: Situation) -> Gate:
         f"{made_from}, this is {live.database or '?'}; {share}: it looks like another application's",
         "choose a backup of this application; where it is one, say why: skip_origin=...",
     )
+
+
+def _other_schemas(situation: Situation) -> Gate:
+    """Only where something there can't go back along with the data that comes back."""
+    listed = "; ".join(refusal.sentence for refusal in situation.refusals)
+    return Gate("other schemas", False, listed, "mend what is named.")
 
 
 def _migrations(situation: Situation) -> Gate:

@@ -13,9 +13,10 @@ from tasks.django.migrations import Verdict, compare
 from tasks.git.plan import PushPlan, plan_push
 from tasks.git.program import git_environment
 from tasks.git.remote import remote_branch
-from tasks.postgres import assess, drop
+from tasks.postgres import assess, drop, swap
 from tasks.postgres.connection import Target as Database
 from tasks.postgres.live import LiveFacts
+from tasks.postgres.ties.model import Obstacle
 from tasks.rollback import reading, resolve, standstill
 from tasks.rollback.application import Application
 from tasks.rollback.backups import Backups, OpenBackup
@@ -77,6 +78,10 @@ class Planner:
             lambda: reading.read_database(database),
         )
         situation = self._situation(intent, platform, live, None, planned.situation.source_problem, backup)
+        aside = intent.set_aside
+        if aside is not None and not situation.refusals:
+            tried = swap.try_take_back(database, intent.run, aside.schema)
+            situation = replace(situation, refusals=_refusals(tried))
         return Planned(situation, plan(self._app.name, situation))
 
     def _read_database(self) -> tuple[LiveFacts, str | None]:
@@ -149,6 +154,8 @@ class Planner:
         """With what the archive's and the database's contents mean for the release that is to run on them."""
         situation = self._with_migrations(situation)
         live, app = situation.live, self._app
+        if live is not None and situation.intent.set_aside is not None:
+            return replace(situation, refusals=_refusals(live.ties.obstacles))
         if backup is None or live is None:
             return situation
         refusals: Sequence[assess.Refusal]
@@ -191,3 +198,7 @@ class Planner:
             catch_up=intent.target is None and verdict is not None and bool(verdict.missing),
         )
         return replace(situation, intent=timed, migrations=verdict, postdeploy=" && ".join(commands) or None)
+
+
+def _refusals(obstacles: Sequence[Obstacle]) -> list[assess.Refusal]:
+    return [assess.Refusal(found.kind, found.name, found.why, found.way_out) for found in obstacles]

@@ -80,3 +80,20 @@ def test_what_can_not_go_along_is_refused_by_name(reporting: Operator) -> None:
     assert refused.code == 3, refused.text
     assert "materialized view report.counted" in refused.text
     assert reporting.schemas("new") == []
+
+
+def test_an_undo_that_can_not_take_it_back_is_refused_before_anything(reporting: Operator) -> None:
+    assert reporting.run("rollback", tag="v1.0.1", backup="latest").code == 0
+    release = reporting.release()
+    do(
+        reporting,
+        "alter table public.suggestions_suggestion add since_then int;"
+        "create view report.later as select since_then from public.suggestions_suggestion",
+    )
+    refused = reporting.run("undo")
+    assert refused.code == 3, refused.text
+    assert "REFUSED  other schemas: view report.later" in refused.text
+    assert 'since_then" does not exist' in refused.text
+    assert reporting.release() == release
+    do(reporting, "drop view report.later")
+    assert reporting.run("undo").code == 0
