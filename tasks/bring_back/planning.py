@@ -165,6 +165,11 @@ def _notes(situation: Situation) -> list[str]:
             )
     else:
         notes += [note for table in found.tables for note in table.notes(found.keep)]
+        if not found.looked:
+            notes.append(
+                "They are too many to be looked at now: where some were changed since, or are needed by "
+                "other rows, the run says so and changes nothing."
+            )
     for generation in situation.generations:
         taken_from = situation.aside is not None and generation.mark.schema == situation.aside.schema
         mark = " (taken from)" if taken_from else ""

@@ -254,7 +254,7 @@ class Runner:
         done = take_back(database, session, found.manifest, folder, keep=found.keep, check_lock=held.held)
         with connect(database, session, "read again", read_only=True) as connection:
             again = read_take_back(connection, found.manifest, folder, keep=True)
-        if left := again.counts():
+        if again.looked and (left := again.counts()):
             raise PersonNeeded(
                 f"Taking back run {found.manifest.run}",
                 f"compared again, rows are still live: {left}",

@@ -12,6 +12,8 @@ In the order of a restore, each topic in a module of its own:
     ties             what other schemas have to do with the restored one, taken along and checked afterwards
     loss             what a swap would take away, row by row, counted by the server
     swap             the cut-over, and its undo: one transaction of milliseconds
+    bring_back       rows of what was set aside, back among the live ones
+    generations      what is set aside, with its size
     forget           what was set aside, dropped without touching anything else
     drop, tools      strategy=drop: everything dropped, then pg_restore
 

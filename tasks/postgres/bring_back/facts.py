@@ -143,7 +143,7 @@ with side as (
   select n.nspname, c.relname, c.relkind, a.attname, a.attnum, a.atttypid,
          format_type(a.atttypid, null) as kind, a.attnotnull, a.atthasdef or a.attidentity <> '' as filled,
          case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) else '' end as generated,
-         t.typname, tn.nspname as type_schema
+         t.typname, tn.nspname as type_schema, coalesce(nullif(t.typbasetype, 0), t.oid) as base
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     join pg_type t on t.oid = a.atttypid join pg_namespace tn on tn.oid = t.typnamespace
@@ -156,7 +156,8 @@ select coalesce(l.relname, s.relname), coalesce(l.attname, s.attname), l.relkind
        l.kind, l.attnotnull, l.filled, l.generated, s.kind, s.attnotnull,
        case when l.atttypid = s.atttypid then 'same'
             when l.typname = s.typname and l.type_schema = {schema} and s.type_schema = {aside} then 'text'
-            when exists (select from pg_cast where castsource = s.atttypid and casttarget = l.atttypid
+            when l.base = s.base
+              or exists (select from pg_cast where castsource = s.base and casttarget = l.base
                             and castcontext in ('i', 'a')) then 'cast' end
   from (select * from side where nspname = {schema}) l
   full join (select * from side where nspname = {aside}) s using (relname, attname)

@@ -18,6 +18,9 @@ from tasks.postgres.connection import Connection, explained, results
 
 SETTINGS = (
     "SET LOCAL jit = off",  # compiling a statement of this length takes longer than running it
+    "SET LOCAL work_mem = '32MB'",
+    # How many rows a query within a query gives is guessed badly; each look into a table has an index.
+    "SET LOCAL enable_seqscan = off",
     "SET LOCAL TimeZone = 'UTC'",
     "SET LOCAL IntervalStyle = 'postgres'",
     "SET LOCAL bytea_output = 'hex'",

@@ -55,6 +55,12 @@ def same_key(part: Part, live: str = "l", row: str = "a") -> str:
     )
 
 
+def at_place(part: Part, found: str = "f", row: str = "a") -> str:
+    """The condition that a row is at the place of one that was found."""
+    place = f'{row}."ops r" = {found}.r'
+    return f'{place} AND {row}."ops o" = {found}.o' if part.table.aside_parts else place
+
+
 def key_text(part: Part, row: str) -> str:
     """A row's key for a person; never another value, which may be private."""
     if part.key is None:
@@ -164,30 +170,36 @@ def _along(scope: Scope, link: ForeignKey) -> str | None:
     return (
         f'SELECT {parent.number} AS t, p."ops o" AS o, p."ops r" AS r '
         f"FROM row_{child.number} a JOIN row_{parent.number} p ON {_points_to(link, 'p', 'a')} "
-        f'WHERE c.t = {child.number} AND a."ops o" = c.o AND a."ops r" = c.r AND {_not_live(scope, link)}'
+        f"WHERE c.t = {child.number} AND {at_place(child, 'c')} AND {_not_live(scope, link)}"
     )
 
 
 def taken(scope: Scope, part: Part, key: UniqueKey, found: str, *, origins: str) -> str:
     """Rows that come whose value another live row has in a unique index: place, key, the live row's key."""
-    at = range(len(key.expressions))
-    names = ", ".join(f"{value} AS u{number}" for number, value in zip(at, key.expressions, strict=True))
+    names, columns = _named(key)
     condition = f" WHERE {key.condition}" if key.condition else ""
     equal = " AND ".join(
-        f"(h.u{number} {operator} n.u{number}"
-        + (f" OR (h.u{number} IS NULL AND n.u{number} IS NULL))" if key.nulls_equal else ")")
-        for number, operator in zip(at, key.operators, strict=True)
+        f"(h.{name} {operator} n.{name}"
+        + (f" OR (h.{name} IS NULL AND n.{name} IS NULL))" if key.nulls_equal else ")")
+        for name, operator in zip(columns, key.operators, strict=True)
     )
     another = f"NOT ({same_key(part, 'h', 'n')})" if part.key else "true"
-    own = ", ".join(ident(name) for name in part.key.columns) if part.key else ""
-    comma = ", " if own else ""
+    own = "".join(f"{ident(name)}, " for name in part.key.columns) if part.key else ""
     return (
-        f"SELECT n.o, n.r, {key_text(part, 'n')} AS key, {key_text(part, 'h')} AS other FROM {found} f "
-        f'JOIN (SELECT "ops o" AS o, "ops r" AS r{comma}{own}, {names} '
-        f"FROM row_{part.number}{condition}) n ON n.o = f.o AND n.r = f.r "
-        f"JOIN (SELECT {own}{comma}{names} FROM {scope.facts.live_source(part.name)} l{condition}) h "
+        f'SELECT n."ops o" AS o, n."ops r" AS r, {key_text(part, "n")} AS key, '
+        f"{key_text(part, 'h')} AS other "
+        f'FROM {found} f JOIN (SELECT "ops o", "ops r", {own}{names} FROM row_{part.number}{condition}) n '
+        f"ON {at_place(part, row='n')} "
+        f"JOIN (SELECT {own}{names} FROM {scope.facts.live_source(part.name)} l{condition}) h "
         f"ON {equal} AND {another} WHERE f.t = {part.number} AND f.origin IN ({origins})"
     )
+
+
+def _named(key: UniqueKey) -> tuple[str, list[str]]:
+    """What a unique index is over as a list to select, and the names that it has there."""
+    names = [f'"ops u{number}"' for number in range(len(key.expressions))]
+    values = zip(key.expressions, names, strict=True)
+    return ", ".join(f"{value} AS {name}" for value, name in values), names
 
 
 def found_names(scope: Scope) -> list[str]:
@@ -295,7 +307,7 @@ def _checks(scope: Scope) -> list[tuple[str, Part, str, str]]:
             found.append(("unknown", part, "", _unknown(part)))
         along = (
             f"SELECT {key_text(part, 'a')} AS example FROM found f JOIN row_{part.number} a "
-            f'ON a."ops o" = f.o AND a."ops r" = f.r WHERE f.t = {part.number} AND f.origin = \'along\''
+            f"ON {at_place(part)} WHERE f.t = {part.number} AND f.origin = 'along'"
         )
         found.append(("along", part, "", along))
         for key in part.other_keys:
@@ -328,23 +340,21 @@ def _unknown(part: Part) -> str:
 
 def _meet(part: Part, key: UniqueKey) -> str:
     """Values of a unique index that several rows that come have."""
-    at = range(len(key.expressions))
-    names = ", ".join(f"{value} AS u{number}" for number, value in zip(at, key.expressions, strict=True))
-    group = ", ".join(f"u{number}" for number in at)
-    there = " AND ".join(f"u{number} IS NOT NULL" for number in at)
+    names, columns = _named(key)
+    there = "".join(f" AND n.{name} IS NOT NULL" for name in columns)
     condition = f" WHERE {key.condition}" if key.condition else ""
     own = key_text(part, "a")
     return (
         "SELECT string_agg(key, ', ') AS example FROM "
         f'(SELECT "ops o" AS o, "ops r" AS r, {own} AS key, {names} FROM row_{part.number} a{condition}) n '
         f"JOIN found f ON n.o = f.o AND n.r = f.r WHERE f.t = {part.number} AND f.origin IN ({WRITTEN})"
-        f"{'' if key.nulls_equal else ' AND ' + there} GROUP BY {group} HAVING count(*) > 1"
+        f"{'' if key.nulls_equal else there} GROUP BY {', '.join(columns)} HAVING count(*) > 1"
     )
 
 
 def _coming(part: Part) -> str:
     return (
-        f'found f JOIN row_{part.number} a ON a."ops o" = f.o AND a."ops r" = f.r '
+        f"found f JOIN row_{part.number} a ON {at_place(part)} "
         f"WHERE f.t = {part.number} AND f.origin IN ({WRITTEN})"
     )
 
@@ -363,10 +373,16 @@ def _orphans(scope: Scope, link: ForeignKey, child: Part) -> str:
     parent = scope.parent(link)
     if parent is None:
         return query
+    # What was set aside comes along, but for what is kept behind. NOT IN, since it is hashed: found is a
+    # result without statistics, and a join with it may be planned as one row after the other.
+    behind = (
+        f' AND (p."ops o", p."ops r") NOT IN '
+        f"(SELECT g.o, g.r FROM found g WHERE g.t = {parent.number} AND g.origin = 'kept')"
+        if scope.conflicts == "keep"
+        else ""
+    )
     return query + (
-        f' AND NOT EXISTS (SELECT FROM row_{parent.number} p JOIN found g ON g.o = p."ops o" '
-        f'AND g.r = p."ops r" AND g.t = {parent.number} AND g.origin IN ({WRITTEN}) '
-        f"WHERE {_points_to(link, 'p', 'a')})"
+        f" AND NOT EXISTS (SELECT FROM row_{parent.number} p WHERE {_points_to(link, 'p', 'a')}{behind})"
     )
 
 

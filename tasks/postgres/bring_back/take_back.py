@@ -24,6 +24,8 @@ from tasks.postgres.connection import Connection, Target, connect, explain, expl
 from tasks.postgres.sql import ident, literal, qualified
 
 _ROWS_IN_A_QUERY: Final = 20_000
+# More keys than that are not sent for a plan: they are looked at once they are in a temporary table.
+_ROWS_LOOKED_AT: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class TakeBack:
     manifest: Manifest
     tables: tuple[TakenTable, ...]
     keep: bool
+    looked: bool = True
+    """Whether the rows were looked at; else they are too many for that before the run."""
 
     @property
     def nothing(self) -> bool:
@@ -107,6 +111,8 @@ def read_take_back(
     with explained("Comparing what was brought back with what is live"), one_moment(connection):
         facts = read_facts(connection, manifest.schema, manifest.aside)
         check_columns(facts, manifest)
+        if sum(table.inserted + table.replaced for table in manifest.tables) > _ROWS_LOOKED_AT:
+            return _not_looked_at(manifest, keep)
         names = [
             f"gone_{number}({_gone_columns(table)}) AS MATERIALIZED ({_values(facts, table, folder)})"
             for number, table in enumerate(manifest.tables)
@@ -117,6 +123,16 @@ def read_take_back(
         ]
         rows = results(connection, _report_query(facts, manifest, names, "match_{}"))[0]
         return _report_of(manifest, rows, keep)
+
+
+def _not_looked_at(manifest: Manifest, keep: bool) -> TakeBack:
+    none = Finding("", 0, ())
+    return TakeBack(
+        manifest,
+        tuple(TakenTable(one.table, one.inserted, one.replaced, none, 0) for one in manifest.tables),
+        keep,
+        looked=False,
+    )
 
 
 def take_back(
@@ -159,6 +175,7 @@ def _change(connection: Connection, manifest: Manifest, folder: Path, keep: bool
             f"CREATE TEMPORARY TABLE {_temporary('match', number)} ON COMMIT DROP AS "
             f"{_match(facts, table, _temporary('gone', number))}{lock}".encode()
         )
+        connection.execute(f"ANALYZE {_temporary('match', number)}".encode())
     rows = results(connection, _report_query(facts, manifest, [], f"{_temporary('match', '{}')}"))[0]
     found = _report_of(manifest, rows, keep)
     if problems := found.problems():
@@ -168,6 +185,7 @@ def _change(connection: Connection, manifest: Manifest, folder: Path, keep: bool
             state="nothing was changed",
             next_step="run the same command again and read the new plan",
         )
+    connection.execute(b"SET LOCAL enable_seqscan = on")  # triggers are the application's own
     for number, table in enumerate(manifest.tables):
         if found.tables[number].restored:
             _restore(connection, facts, table, number)
@@ -212,24 +230,31 @@ def _gone_columns(table: Written) -> str:
     return ", ".join(["how", "print", *(ident(name) for name in table.key)])
 
 
-def _rows_of(table: Written, folder: Path) -> list[list[str]]:
+def _check_digest(table: Written, folder: Path) -> Path:
+    """The file of keys. Raises OpsError where it can't be read, or is not as it was written."""
     path = folder / table.file
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise OpsError(
             f"Reading {path}",
             error.strerror or str(error),
             next_step="run it where the journal's folder is that of the run",
         ) from None
-    if hashlib.sha256(data).hexdigest() != table.sha256:
+    if digest != table.sha256:
         raise Refused(
             f"Reading {path}",
             "it was changed since the run has written it",
             state="nothing was changed",
             next_step="bring the file back from a copy of the journal's folder",
         )
-    return list(csv.reader(data.decode().splitlines()))[1:]
+    return path
+
+
+def _rows_of(table: Written, folder: Path) -> list[list[str]]:
+    with _check_digest(table, folder).open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))[1:]
 
 
 def _values(facts: Facts, table: Written, folder: Path) -> str:
@@ -249,7 +274,7 @@ def _block(rows: list[list[str]], kinds: list[str]) -> str:
 
 def _load(connection: Connection, facts: Facts, table: Written, number: int, folder: Path) -> None:
     """Keys and prints, and the earlier values of rows that were written over, into temporary tables."""
-    _rows_of(table, folder)  # raises where the file is not as it was written
+    _check_digest(table, folder)
     kinds = [f"{ident(name)} {facts.tables[table.table].live[name].kind}" for name in table.key]
     connection.execute(
         f"CREATE TEMPORARY TABLE {_temporary('gone', number)} "

@@ -19,7 +19,15 @@ from tasks.postgres.bring_back.chosen import Part, Scope, Wanted, scope
 from tasks.postgres.bring_back.facts import column_of, read_facts
 from tasks.postgres.bring_back.kept import Manifest, Written, copy_out, file_name
 from tasks.postgres.bring_back.report import SETTINGS, Report, ask, report_of
-from tasks.postgres.bring_back.rows import FOUND, keep_query, live_table, report_query, row_names, same_key
+from tasks.postgres.bring_back.rows import (
+    FOUND,
+    at_place,
+    keep_query,
+    live_table,
+    report_query,
+    row_names,
+    same_key,
+)
 from tasks.postgres.connection import Connection, Target, connect, explain, explained, is_cut, results
 from tasks.postgres.sql import ident, literal
 
@@ -99,6 +107,7 @@ class _Transaction:
         report = report_of(chosen, ask(connection, report_query(chosen, kept=True)))
         self._check(report)
         before = self._export_replaced(connection, report)
+        connection.execute(b"SET LOCAL enable_seqscan = on")  # triggers are the application's own
         connection.execute(
             f"CREATE TEMPORARY TABLE {_DONE} (t int, how text, key text[], print text) "
             "ON COMMIT DROP".encode()
@@ -147,7 +156,7 @@ class _Transaction:
             names = ", ".join(column_of("l", name) for name in stored_columns(part))
             query = (
                 f"WITH {', '.join(row_names(report.scope, [part]))} SELECT {names} FROM {FOUND} f "
-                f'JOIN row_{part.number} a ON a."ops o" = f.o AND a."ops r" = f.r '
+                f"JOIN row_{part.number} a ON {at_place(part)} "
                 f"JOIN {live} l ON {same_key(part)} WHERE f.t = {part.number} AND f.origin = 'changed'"
             )
             path = paths.private(self.private) / f"{part.number:03}_{file_name(part.name)}.before.csv"
@@ -299,7 +308,7 @@ def _insert(chosen: Scope, part: Part) -> str:
     values = ", ".join(column_of("a", name) for name in part.carried)
     return (
         f"INSERT INTO {live_table(chosen, part)} AS x ({into}) OVERRIDING SYSTEM VALUE "
-        f'SELECT {values} FROM {FOUND} f JOIN row_{part.number} a ON a."ops o" = f.o AND a."ops r" = f.r '
+        f"SELECT {values} FROM {FOUND} f JOIN row_{part.number} a ON {at_place(part)} "
         f"WHERE f.t = {part.number} AND f.origin IN ('new', 'along') RETURNING {_returning(part)}"
     )
 
@@ -308,7 +317,7 @@ def _update(chosen: Scope, part: Part) -> str:
     values = ", ".join(f"{ident(name)} = {column_of('a', name)}" for name in part.compared)
     return (
         f"UPDATE {chosen.facts.live_source(part.name)} AS x SET {values} "
-        f'FROM {FOUND} f JOIN row_{part.number} a ON a."ops o" = f.o AND a."ops r" = f.r '
+        f"FROM {FOUND} f JOIN row_{part.number} a ON {at_place(part)} "
         f"WHERE f.t = {part.number} AND f.origin = 'changed' AND {same_key(part, 'x')} "
         f"RETURNING {_returning(part)}"
     )
@@ -354,6 +363,6 @@ def _written_rows(chosen: Scope, part: Part) -> str:
     names = ", ".join(row_names(chosen, [part]))
     return (
         f"WITH {names} SELECT a.* FROM {FOUND} f "
-        f'JOIN row_{part.number} a ON a."ops o" = f.o AND a."ops r" = f.r '
+        f"JOIN row_{part.number} a ON {at_place(part)} "
         f"WHERE f.t = {part.number} AND f.origin IN ('new', 'along')"
     )
