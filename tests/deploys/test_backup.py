@@ -49,6 +49,7 @@ def test_the_platform_makes_one_and_it_is_followed_to_its_end(preprod: Operator)
     assert "avant la mise à jour" in told
 
 
+@pytest.mark.slow
 def test_one_that_fails_on_the_platform_is_said(preprod: Operator) -> None:
     preprod.control.scenario(preprod.app, backup_fail=True)
     failed = preprod.run("backup")
@@ -69,6 +70,7 @@ def test_an_archive_of_our_own_is_private_counted_and_described(preprod: Operato
     assert [oct(path.stat().st_mode & 0o777) for path in archive.parent.iterdir()] == ["0o600"] * 2
 
 
+@pytest.mark.slow
 def test_a_restore_checks_itself_against_the_manifest(preprod: Operator, archive: Path) -> None:
     done = preprod.run("restore", backup=f"file:{archive}")
     assert done.code == 0, done.text
@@ -108,6 +110,7 @@ def test_an_archive_that_is_not_its_manifests_is_refused(
     assert preprod.schemas("new") == []
 
 
+@pytest.mark.slow
 def test_a_manifest_that_is_changed_later_is_refused_before_anything_else(
     preprod: Operator, archive: Path, tmp_path: Path
 ) -> None:
@@ -149,6 +152,7 @@ def test_what_is_misapplied_is_refused(
     assert sentence in refused.text
 
 
+@pytest.mark.slow
 def test_a_protected_environment_wants_its_name(protected: Operator) -> None:
     assert protected.run("backup", confirm="prod").code == 3
 

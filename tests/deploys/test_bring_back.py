@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Operator = Any
 TABLE = "suggestions_suggestion"
 
@@ -70,6 +72,7 @@ def test_what_visitors_wrote_comes_back_and_can_be_taken_back(protected: Operato
     assert f"deploys/bring_back.py --data undo={record['run']}" in said
 
 
+@pytest.mark.slow
 def test_rows_of_an_edited_file_alone_come_back(preprod: Operator, tmp_path: Path) -> None:
     preprod.deploy("v1.0.0")
     preprod.backup()

@@ -106,6 +106,7 @@ def test_what_is_not_true_of_it_fails_the_drill(
     assert "(sandbox) : échec" in protected.control.messages()[-1]["message"]
 
 
+@pytest.mark.slow
 def test_a_release_that_does_not_know_its_migrations_fails_it(
     protected: Operator, untouched: Operator
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_release_that_does_not_know_its_migrations_fails_it(
     )
 
 
+@pytest.mark.slow
 def test_a_check_that_does_not_hold_fails_the_drill(protected: Operator, untouched: Operator) -> None:
     failed = drill(protected, drill=declared(checks={"impossible": "select false"}))
     assert failed.code == 1, failed.text
@@ -142,6 +144,7 @@ def test_a_damaged_archive_fails_it(protected: Operator, untouched: Operator, tm
     assert "checksum" in protected.journal()[-1]["error"]
 
 
+@pytest.mark.slow
 def test_a_database_of_ones_choice(
     protected: Operator, untouched: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +164,7 @@ def test_a_database_of_ones_choice(
     assert "db.example.org is not on this machine" in refused.text
 
 
+@pytest.mark.slow
 def test_beside_its_own_protected_data_it_wants_the_name(protected: Operator) -> None:
     own = json.dumps({"on": protected.app})
     refused = drill(protected, drill=own)
@@ -169,6 +173,7 @@ def test_beside_its_own_protected_data_it_wants_the_name(protected: Operator) ->
     assert drill(protected, drill=own, confirm="sandbox").code == 0
 
 
+@pytest.mark.slow
 def test_somebody_at_work_there_is_not_disturbed(protected: Operator, untouched: Operator) -> None:
     with psycopg.connect(
         untouched.control.database(PLACE)["url"], application_name="ops/x/lock ada"
@@ -186,6 +191,7 @@ def test_dry_writes_nothing(protected: Operator, untouched: Operator) -> None:
     assert violations == []
 
 
+@pytest.mark.slow
 def test_where_none_is_declared_it_says_so(preprod: Operator) -> None:
     missing = preprod.run("drill")
     assert missing.code == 1

@@ -82,6 +82,7 @@ def test_what_can_not_go_along_is_refused_by_name(reporting: Operator) -> None:
     assert reporting.schemas("new") == []
 
 
+@pytest.mark.slow
 def test_an_undo_that_can_not_take_it_back_is_refused_before_anything(reporting: Operator) -> None:
     assert reporting.run("rollback", tag="v1.0.1", backup="latest").code == 0
     release = reporting.release()
