@@ -18,7 +18,7 @@ create view report.said with (security_barrier) as select id, 1 as one from publ
 create view report.total as select count(*) as n from report.said;
 create publication report_feed for table public.suggestions_suggestion (id);
 insert into report.visit(place_id) select id from public.places_place limit 100;
-insert into report.visit(said) select id from public.suggestions_suggestion
+insert into report.visit(said) select id from public.suggestions_suggestion order by id desc limit 3
 """
 KEYS = (
     "select string_agg(conname || ' ' || confrelid::regclass || ' ' || convalidated, ', ' order by conname)"
