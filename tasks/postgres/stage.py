@@ -36,7 +36,6 @@ _SETTINGS: Final = (
     "SET default_statistics_target = 10",
     "SET check_function_bodies = off",
     "SET xmloption = content",
-    "SET row_security = off",
     "SET jit = off",
 )
 

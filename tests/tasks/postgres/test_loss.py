@@ -3,6 +3,9 @@ from __future__ import annotations
 import csv
 import stat
 
+import pytest
+
+from tasks.core.errors import OpsError
 from tasks.postgres import loss
 from tasks.postgres.connection import connect
 
@@ -120,3 +123,11 @@ def test_the_export_is_private_and_holds_the_live_values(site, tmp_path):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with (tmp_path / "lost" / "place.csv").open() as file:
         assert {row["name"] for row in csv.DictReader(file)} == {"new", "changed"}
+
+
+def test_rows_that_a_policy_hides_are_an_error_and_never_missed(site):
+    site.do("insert into public.place(name) values ('new')")
+    site.stage("r1")
+    site.do("alter table public.place enable row level security, force row level security")
+    with pytest.raises(OpsError, match='row-level security policy for table "place"'):
+        compute(site)
