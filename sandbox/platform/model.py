@@ -232,8 +232,8 @@ class DatabaseState:
     version: str = ""
     quota_bytes: int | None = None
     periodic_backups_enabled: bool = True
-    periodic_backups_scheduled_at: list[int] = field(default_factory=lambda: [0])
-    """UTC hours."""
+    periodic_backups_scheduled_at: list[int] = field(default_factory=lambda: [(now().hour + 12) % 24])
+    """UTC hours; at first half a day ahead, for a restore waits for a backup that is due."""
     features: dict[str, str] = field(default_factory=dict)
     extra: dict[str, str] = field(default_factory=dict)
 
