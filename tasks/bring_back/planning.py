@@ -9,7 +9,7 @@ from datetime import datetime
 from tasks.core.plan import Change, Gate, Plan
 from tasks.core.wording import number_of
 from tasks.postgres.bring_back.report import Problem, Report, TableReport
-from tasks.postgres.bring_back.take_back import TakeBack, TakenTable
+from tasks.postgres.bring_back.taken import TakeBack, TakenTable
 from tasks.postgres.generations import Generation
 from tasks.postgres.marks import Mark
 from tasks.rollback.declared import Declared

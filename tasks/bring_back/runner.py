@@ -29,7 +29,8 @@ from tasks.postgres.bring_back.chosen import Wanted
 from tasks.postgres.bring_back.facts import read_facts
 from tasks.postgres.bring_back.kept import Manifest
 from tasks.postgres.bring_back.report import Report, read_report
-from tasks.postgres.bring_back.take_back import TakeBack, read_take_back, take_back
+from tasks.postgres.bring_back.take_back import read_take_back, take_back
+from tasks.postgres.bring_back.taken import TakeBack
 from tasks.postgres.bring_back.write import write
 from tasks.postgres.connection import Connection, Target, connect
 from tasks.postgres.lock import EnvironmentLock

@@ -5,5 +5,6 @@ chosen       which rows are wanted, what can carry them over, what stands in the
 rows         the queries that find them: new rows, those that differ, those that come along
 report       what the server has found, as counts and examples
 write        one transaction that inserts them, with the keys written to files
+taken        what its reverse would do, and what stands in the way
 take_back    its reverse: exactly the rows that were inserted, where nobody has changed them since
 """
