@@ -35,7 +35,7 @@ test: $(READY) check ## what every commit passes; minutes
 test-full: test test-slow test-pythons ## everything: failure matrices, every Python found
 
 test-slow: $(READY) ## the failure matrices alone; a quarter of an hour and more
-	$(BIN)/pytest -n 2 --dist load -m slow
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
 test-pythons: $(READY) ## the quick tests on every other supported Python that is found
 	$(BIN)/python tests/pythons.py

@@ -48,11 +48,13 @@ def prepare(repository: Path) -> None:
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(f"#!/bin/sh\nexec '{sys.executable}' -I -S '{pre_receive.__file__}'\n", encoding="utf-8")
     hook.chmod(0o700)
-    clean_quarantine(repository)
+    clean_up_after_pushes(repository)
 
 
-def clean_quarantine(repository: Path) -> None:
-    """Remove what a killed push left. Only while no push to the repository is running."""
+def clean_up_after_pushes(repository: Path) -> None:
+    """Remove what a killed push left: objects, and locks. Only while no push to the repository is running."""
+    for lock in (*repository.glob("*.lock"), *(repository / "refs").rglob("*.lock")):
+        lock.unlink(missing_ok=True)
     for pattern in ("tmp_objdir-incoming-*", "incoming-*"):
         for leftover in (repository / "objects").glob(pattern):
             with contextlib.suppress(OSError):

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import shlex
-import signal
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -28,6 +27,8 @@ KEEPALIVE_SECONDS = 2
 KEEPALIVE_COUNT = 3
 """A client that is silent for both together is gone, and its push with it."""
 _USER = "git"
+_TIME_TO_UNLOCK = 1.0
+"""Seconds in which git removes its lock files when it is terminated; killed, it leaves them."""
 _COMMANDS = {"git-receive-pack": "receive-pack", "git-upload-pack": "upload-pack"}
 _BLOCK = 1 << 16
 
@@ -170,7 +171,7 @@ class SshServer:
             await asyncio.wait([deciding])
             self._pushes[app.id] -= 1
             if not self._pushes[app.id]:
-                repositories.clean_quarantine(self._services.repository(app))
+                repositories.clean_up_after_pushes(self._services.repository(app))
 
     async def _exchange(
         self,
@@ -199,12 +200,11 @@ class SshServer:
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if gone.done():
-                child.signal(signal.SIGKILL)
+                return await child.stop(_TIME_TO_UNLOCK)
             return await child.wait()
         finally:
             if child.running:
-                child.signal(signal.SIGKILL)
-                await child.wait()
+                await child.stop(_TIME_TO_UNLOCK)
             for task in (feeding, output, gone):
                 task.cancel()
             await asyncio.gather(feeding, output, gone, return_exceptions=True)

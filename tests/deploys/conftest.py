@@ -20,6 +20,7 @@ import pytest
 
 from sandbox import incident
 from sandbox.control import Control
+from tests.deploys import beginnings
 
 ROOT = Path(__file__).parents[2]
 PROTECTED, PREPROD = "sandbox-demo", "sandbox-demo-preprod"
@@ -146,6 +147,10 @@ class Operator:
 
     def deploy(self, ref: str) -> None:
         incident.deploy(self.app, ref, self.control, say=lambda _: None)
+
+    def bring(self, release: str) -> None:
+        """Have a release run on data that goes with it, whatever the test before has left."""
+        beginnings.bring(self, release)
 
     def backup(self) -> dict[str, Any]:
         return incident.nightly_backup(self.app, self.control, say=lambda _: None)

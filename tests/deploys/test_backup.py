@@ -28,6 +28,7 @@ def archives(folder: Path) -> list[Path]:
 def archive(operators: dict[str, Operator], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive of our own of the unprotected app."""
     folder = tmp_path_factory.mktemp("archives")
+    operators["sandbox-demo-preprod"].bring("v1.0.0")
     made = operators["sandbox-demo-preprod"].run("backup", to=str(folder))
     assert made.code == 0, made.text
     (path,) = archives(folder)

@@ -15,7 +15,7 @@ TABLE = "suggestions_suggestion"
 
 def test_what_visitors_wrote_comes_back_and_can_be_taken_back(protected: Operator, preprod: Operator) -> None:
     for operator in (preprod, protected):
-        operator.deploy("v1.0.0")
+        operator.bring("v1.0.0")
         operator.backup()
         operator.write(3)
         operator.deploy("v1.0.1")
@@ -74,7 +74,7 @@ def test_what_visitors_wrote_comes_back_and_can_be_taken_back(protected: Operato
 
 @pytest.mark.slow
 def test_rows_of_an_edited_file_alone_come_back(preprod: Operator, tmp_path: Path) -> None:
-    preprod.deploy("v1.0.0")
+    preprod.bring("v1.0.0")
     preprod.backup()
     preprod.write(3)
     preprod.deploy("v1.0.1")

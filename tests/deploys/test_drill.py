@@ -34,6 +34,8 @@ def drill(operator: Operator, *options: str, **data: str) -> Any:
 @pytest.fixture(scope="module", autouse=True)
 def backup_of_a_working_app(operators: dict[str, Operator]) -> None:
     """What the sandbox's inventory declares of a backup is so once the worker has worked."""
+    for one in operators.values():
+        one.bring("v1.0.0")
     operator = operators["sandbox-demo"]
     incident.start_worker(operator.app, operator.control)
     deadline = time.monotonic() + 30

@@ -35,7 +35,7 @@ def do(operator: Operator, statements: str) -> None:
 
 @pytest.fixture
 def reporting(preprod: Operator) -> Iterator[Operator]:
-    preprod.deploy("v1.0.0")
+    preprod.bring("v1.0.0")
     preprod.backup()
     preprod.write(3)
     do(preprod, REPORT)

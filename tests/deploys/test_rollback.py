@@ -13,7 +13,7 @@ Operator = Any
 
 def test_code_and_data_go_back_are_verified_and_undone(protected: Operator, preprod: Operator) -> None:
     for operator in (preprod, protected):
-        operator.deploy("v1.0.0")
+        operator.bring("v1.0.0")
         operator.backup()
         operator.write(2)
         operator.deploy("v1.1.0")
