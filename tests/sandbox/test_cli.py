@@ -21,7 +21,7 @@ import psycopg
 import pytest
 
 from sandbox.environment import SandboxDown, host_data, variables
-from sandbox.platform.processes import start_time
+from sandbox.platform.processes import command_line, start_time
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -45,7 +45,7 @@ def descendants(pid: int) -> list[int]:
 
 def alive(pids: list[int]) -> list[str]:
     """Those that still run, by their command lines."""
-    return [Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ") for pid in pids if start_time(pid)]
+    return [command_line(pid) for pid in pids if start_time(pid)]
 
 
 def wait_until_gone(pids: list[int], seconds: float = 5) -> list[str]:
